@@ -87,6 +87,9 @@ impl Session {
         if let Some(url) = url {
             self.cx.follow_name(&url);
         }
+        if self.cx.realm.is_removed(&self.cx.in_force) {
+            return self.close(4004, "", now);
+        }
         self.link.limit_messages(self.cx.max_message());
         if !reconcile::admits_origin(&self.cx, &self.access.presented) {
             return self.close(4003, "origin", now);

@@ -70,6 +70,11 @@ impl Realm {
         matches!(self, Realm::Namespace(joined) if joined.has_positions)
     }
 
+    /// Whether it is a namespace that a reload has taken away.
+    pub(crate) fn is_removed(&self, in_force: &InForce) -> bool {
+        matches!(self, Realm::Namespace(joined) if joined.of(in_force).is_none())
+    }
+
     /// The namespace as its client named it.
     pub(crate) fn namespace_name(&self) -> Option<&Arc<str>> {
         match self {

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::client::Client;
 use super::cohort::SessionCohort;
 use super::listing::Asked;
+use super::upstream_request::AnswerBody;
 use crate::config::Auth;
 use crate::hub::WakeFlag;
 use crate::policy::auth::Authenticated;
@@ -37,7 +37,7 @@ pub(super) struct Emission {
     /// Its name.
     pub(crate) event: Arc<str>,
     /// What it bears.
-    pub(crate) body: Bytes,
+    pub(crate) body: AnswerBody,
 }
 
 /// What the rest of the process wants of a session.

@@ -39,6 +39,9 @@ else
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
     part 'socket.io-client, the newest and 4.0' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-force-exit --test-reporter=spec tests/interop/node/socketio.test.mjs tests/interop/node/recovery.test.mjs
+    part 'install socket.io' npm --prefix tests/interop/socketio ci --silent --no-audit --no-fund
+    part 'the same clients against socket.io and crossfade' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
+        node tests/interop/socketio/differential.mjs
     part 'the page without a library (docs/clients.md)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-force-exit --test-reporter=spec tests/interop/node/live.test.mjs
     if ! command -v curl >/dev/null; then

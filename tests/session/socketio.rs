@@ -185,6 +185,19 @@ async fn packet_that_is_none_closes_with_4000() {
         socket.say(hostile).await;
         assert_eq!(socket.text().await, Err(4000), "{hostile}");
     }
+    for hostile in [
+        "42{}",
+        "42[]",
+        "42[null]",
+        "42[\"disconnect\"]",
+        "42abc[\"join\",1]",
+    ] {
+        let mut socket = proxy.engine().await;
+        socket.say("40").await;
+        connected(&mut socket).await;
+        socket.say(hostile).await;
+        assert_eq!(socket.text().await, Err(4000), "{hostile}");
+    }
 }
 
 #[tokio::test]
@@ -400,4 +413,20 @@ rollout = "web"
         let expected = format!(r#""upgrades":{upgrades}"#);
         assert!(opened.contains(&expected), "{user}: {opened}");
     }
+}
+
+#[tokio::test]
+async fn namespace_that_a_reload_removes_is_left_by_a_packet() {
+    let more = "\n[[socketio.namespace]]\nname = \"/brief\"\n";
+    let proxy = app().toml(more).start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40/brief,").await;
+    assert!(socket.text().await.unwrap().starts_with("40/brief,"));
+    socket.say("40").await;
+    connected(&mut socket).await;
+    proxy.edit(|text| text.replace(more, ""));
+    assert_eq!(socket.text().await.unwrap(), "41/brief,");
+    // The other one goes on.
+    socket.say(r#"421["join",{"name":"ids"}]"#).await;
+    assert_eq!(socket.text().await.unwrap(), r#"431[{"status":200}]"#);
 }

@@ -85,7 +85,11 @@ pub(super) async fn answer(
     let query = Query::read(exchange.query.as_deref());
     let is_handshake = exchange.is_handshake;
     let sessions = &exchange.shared.sessions.engine;
-    let known = |sid: &[u8; 16]| sessions.expect_polling(sid);
+    // A WebSocket for a session that has one already is let in and closed: clients take a refusal for an error.
+    let known = |sid: &[u8; 16], way: Way| match way {
+        Way::Polling => sessions.expect_polling(sid),
+        Way::WebSocket => sessions.expect(sid),
+    };
     let wanted = match wanted(&asked.head.method, is_handshake, &query, socketio, known) {
         Ok(wanted) => wanted,
         Err(error) => return Ok(refuse(error)),
@@ -107,7 +111,7 @@ fn wanted(
     is_handshake: bool,
     query: &Query,
     socketio: &SocketIo,
-    expect_polling: impl Fn(&[u8; 16]) -> Result<(), EngineError>,
+    expect: impl Fn(&[u8; 16], Way) -> Result<(), EngineError>,
 ) -> Result<Wanted, EngineError> {
     let way = query.transport.ok_or(EngineError::Transport)?;
     let is_offered = match way {
@@ -130,7 +134,7 @@ fn wanted(
         };
     };
     let sid = sid.ok_or(EngineError::Sid)?;
-    expect_polling(&sid)?;
+    expect(&sid, way)?;
     match (way, method) {
         (Way::WebSocket, _) => Ok(Wanted::Probe(sid)),
         (Way::Polling, &Method::GET) => Ok(Wanted::Poll(sid)),

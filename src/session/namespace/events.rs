@@ -17,7 +17,7 @@ use crate::session::checks::CALLS;
 use crate::session::connection::Session;
 use crate::session::frame::{Frame, SubWish, Wants};
 use crate::session::handle::Emission;
-use crate::session::upstream_request::{CallAnswer, kind_of};
+use crate::session::upstream_request::CallAnswer;
 
 /// Calls of one client that wait while as many as allowed are under way.
 const WAITING: usize = 1_000;
@@ -206,7 +206,7 @@ pub(in crate::session) fn emit(session: &mut Session, emission: &Emission) {
     if session.cx.realm.namespace_name() == Some(&emission.namespace) {
         session.link.say(&Output::Emit {
             event: &emission.event,
-            body: kind_of(&emission.body),
+            body: emission.body.kind(),
         });
     }
 }

@@ -193,7 +193,8 @@ pub(in crate::session) fn leave(session: &mut Session, code: u16) -> u16 {
     let comes_back = legacy.is_some_and(comes_back);
     match code {
         1000 => {}
-        4000..=4099 if session.access.hello.is_none() => {}
+        // What is no packet ends the connection, as in the reference server.
+        4001..=4099 if session.access.hello.is_none() => {}
         4300..=4399 if !comes_back => {}
         _ => return code,
     }
@@ -205,6 +206,7 @@ pub(in crate::session) fn leave(session: &mut Session, code: u16) -> u16 {
 fn refused_by(code: u16) -> (Code, u16) {
     match code {
         4003 => (Code::Forbidden, 403),
+        4004 => (Code::NotFound, 404),
         4029 | 4129 => (Code::RateLimited, 429),
         4300..=4399 => (Code::Legacy, 403),
         4401 => (Code::TokenExpired, 401),

@@ -96,6 +96,11 @@ impl EngineIo {
         }
     }
 
+    /// Whether a poll waits for something to say.
+    pub(crate) fn is_polled(&self) -> bool {
+        matches!(&self.carrier, Carrier::Polling(polling) if polling.is_polled())
+    }
+
     /// What its client's pongs say.
     pub(crate) fn heartbeat(&self) -> &Heartbeat {
         &self.heartbeat

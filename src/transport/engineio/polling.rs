@@ -30,6 +30,11 @@ impl LongPolling {
         Ok(())
     }
 
+    /// Whether a poll waits.
+    pub(super) fn is_polled(&self) -> bool {
+        self.poll.is_some()
+    }
+
     /// A POST has come, and the one before is read.
     pub(super) fn take_post(&mut self, packets: PostedPackets, post: oneshot::Sender<()>) {
         self.post = Some((packets, post));
