@@ -15,7 +15,7 @@ result=tests/interop/protocol-suites-result.md
 engineio=(Engine.IO 4 f21de7b00ed09b3bbad2807db718ea5d6bc36aba 1d13901dd6ee1ba9b70a5c5c8a19ff5da397eb0aa40ec892e813b9ff7ad6edf8)
 socketio=(Socket.IO 5 4f633dd6a4445492d57af3b27ddd2d336014f1f1 9fc4abce7be55bcd8741a2c62d242f3eb85560d2b669c15f2fdd8abea9a0c30d)
 # Crossfade answers by its file and not by code of the suite's: it echoes nothing and tells no client its own `auth`.
-applies='(Engine.IO protocol|main namespace$|to a custom namespace$|unknown namespace|invalid handshake|no handshake)'
+applies='(Engine.IO protocol|main namespace$|to a custom namespace$|unknown namespace|invalid handshake|no handshake|invalid format)'
 
 [ -e "${ENGINEIO_SUITE:-}/test-suite.js" ] && [ -e "${SOCKETIO_SUITE:-}/test-suite.js" ] || {
     echo 'protocol suites: ENGINEIO_SUITE and SOCKETIO_SUITE name no folders with a test-suite.js' >&2
