@@ -156,11 +156,14 @@ fn only_placeholder(template: &Template) -> Option<&str> {
 fn text_of(template: &Template, scope: &BindingScope<'_>) -> String {
     let parts = template.parts().iter().map(|part| match part {
         TemplatePart::Text(text) => text.clone(),
-        TemplatePart::Placeholder(name) => match scope.value(name) {
-            Some(Value::String(text)) => text,
-            Some(Value::Null) | None => String::new(),
-            Some(value) => value.to_string(),
-        },
+        TemplatePart::Placeholder(name) => {
+            let value = scope.value(name).map(|value| as_json(value, scope));
+            match value {
+                Some(Value::String(text)) => text,
+                Some(Value::Null) | None => String::new(),
+                Some(value) => value.to_string(),
+            }
+        }
     });
     parts.collect()
 }
@@ -225,5 +228,14 @@ mod tests {
         let member = BodyTemplate::read(&json!({"file": "{0}"})).unwrap();
         assert_eq!(member.value(&scope), json!({"file": "AP8="}));
         assert_eq!(member.bytes(&scope), None);
+        let longer = BodyTemplate::read(&json!({"url": "data:;base64,{0}"})).unwrap();
+        assert_eq!(longer.value(&scope), json!({"url": "data:;base64,AP8="}));
+        let nested = [json!({"files": [{"_placeholder": true, "num": 0}]})];
+        let scope = BindingScope {
+            args: &nested,
+            ..scope
+        };
+        let longer = BodyTemplate::read(&json!("of {files}")).unwrap();
+        assert_eq!(longer.value(&scope), json!("of [\"AP8=\"]"));
     }
 }
