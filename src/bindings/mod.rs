@@ -3,6 +3,8 @@
 //! value of a query, and nothing else.
 
 mod body;
+#[cfg(test)]
+mod hostile;
 mod namespace_name;
 mod template;
 
