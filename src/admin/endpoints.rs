@@ -57,7 +57,8 @@ fn endpoints() -> Vec<Endpoint> {
         get("/v1/explain", explain::answer)
             .says(
                 "explain",
-                "Which route, policies and side of the rollout, and why; nothing is sent",
+                "Which route, policies and side of the rollout, and why; or what a namespace of Socket.IO and its event do. \
+                 Nothing is sent",
                 &["The judgement"],
             )
             .query(explain::parameters()),

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 pub use api::commands::Declined;
 pub(crate) use api::commands::{Applied, Ask, Entry, Routes, Snapshot, Trigger};
-pub(crate) use api::explain::{parse_claim, parse_header};
+pub(crate) use api::explain::{parse_args, parse_claim, parse_header};
 pub(crate) use api::revoke::REVOCATIONS;
 pub(crate) use api::upgrade::{NotUpgraded, Upgrade, Upgraded};
 pub(crate) use metrics_listener::Scrape;

@@ -109,21 +109,47 @@ impl BodyTemplate {
             .collect()
     }
 
+    /// What it says as far as that is known; any other placeholder stays as it is written.
+    pub(crate) fn sketch(&self, scope: &BindingScope<'_>) -> Value {
+        self.find_or(scope, written).unwrap_or(Value::Null)
+    }
+
     fn find(&self, scope: &BindingScope<'_>) -> Option<Value> {
+        self.find_or(scope, |_| None)
+    }
+
+    fn find_or(&self, scope: &BindingScope<'_>, unknown: Unknown) -> Option<Value> {
         match self {
             BodyTemplate::Plain(value) => Some(value.clone()),
             BodyTemplate::Text(template) => match only_placeholder(template) {
-                Some(name) => scope.value(name).map(|value| as_json(value, scope)),
-                None => Some(Value::String(text_of(template, scope))),
+                Some(name) => find_value(name, scope, unknown),
+                None => Some(Value::String(text_of(template, scope, unknown))),
             },
-            BodyTemplate::List(items) => Some(items.iter().map(|item| item.value(scope)).collect()),
+            BodyTemplate::List(items) => {
+                let items = items.iter().map(|item| item.find_or(scope, unknown));
+                Some(items.map(Option::unwrap_or_default).collect())
+            }
             BodyTemplate::Table(members) => {
-                let members = members.iter();
-                let members =
-                    members.filter_map(|(name, member)| Some((name.clone(), member.find(scope)?)));
+                let members = members.iter().filter_map(|(name, member)| {
+                    Some((name.clone(), member.find_or(scope, unknown)?))
+                });
                 Some(Value::Object(members.collect::<Map<_, _>>()))
             }
         }
+    }
+}
+
+/// What stands for a placeholder without a value.
+type Unknown = fn(&str) -> Option<Value>;
+
+fn written(name: &str) -> Option<Value> {
+    Some(format!("{{{name}}}").into())
+}
+
+fn find_value(name: &str, scope: &BindingScope<'_>, unknown: Unknown) -> Option<Value> {
+    match scope.value(name) {
+        Some(value) => Some(as_json(value, scope)),
+        None => unknown(name),
     }
 }
 
@@ -153,10 +179,10 @@ fn only_placeholder(template: &Template) -> Option<&str> {
     }
 }
 
-fn text_of(template: &Template, scope: &BindingScope<'_>) -> String {
+fn text_of(template: &Template, scope: &BindingScope<'_>, unknown: Unknown) -> String {
     let parts = template.parts().iter().map(|part| match part {
         TemplatePart::Text(text) => text.clone(),
-        TemplatePart::Placeholder(name) => match scope.value(name) {
+        TemplatePart::Placeholder(name) => match find_value(name, scope, unknown) {
             Some(Value::String(text)) => text,
             Some(Value::Null) | None => String::new(),
             Some(value) => value.to_string(),
@@ -188,6 +214,23 @@ mod tests {
             body.unwrap().value(&scope),
             json!({"camera": 7, "label": "camera 7 of alice", "list": [null, 1, true]})
         );
+    }
+
+    #[test]
+    fn sketch_keeps_what_is_not_known() {
+        let body = BodyTemplate::read(&json!({
+            "id": "{task_id}", "by": "{user}", "text": "of {user} and {0}", "list": ["{0}"],
+        }));
+        let scope = BindingScope {
+            user: Some("alice"),
+            ..BindingScope::default()
+        };
+        assert_eq!(
+            body.unwrap().sketch(&scope),
+            json!({"id": "{task_id}", "by": "alice", "text": "of alice and {0}", "list": ["{0}"]})
+        );
+        let path = Template::parse("/tasks/{task_id}?by={user}").unwrap();
+        assert_eq!(path.sketch(&scope), "/tasks/{task_id}?by=alice");
     }
 
     #[test]
@@ -225,5 +268,14 @@ mod tests {
         let member = BodyTemplate::read(&json!({"file": "{0}"})).unwrap();
         assert_eq!(member.value(&scope), json!({"file": "AP8="}));
         assert_eq!(member.bytes(&scope), None);
+        let longer = BodyTemplate::read(&json!({"url": "data:;base64,{0}"})).unwrap();
+        assert_eq!(longer.value(&scope), json!({"url": "data:;base64,AP8="}));
+        let nested = [json!({"files": [{"_placeholder": true, "num": 0}]})];
+        let scope = BindingScope {
+            args: &nested,
+            ..scope
+        };
+        let longer = BodyTemplate::read(&json!("of {files}")).unwrap();
+        assert_eq!(longer.value(&scope), json!("of [\"AP8=\"]"));
     }
 }

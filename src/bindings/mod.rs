@@ -3,6 +3,8 @@
 //! value of a query, and nothing else.
 
 mod body;
+#[cfg(test)]
+mod hostile;
 mod namespace_name;
 mod template;
 
@@ -46,6 +48,11 @@ pub(crate) fn is_of_the_user(placeholder: &str) -> bool {
 }
 
 impl BindingScope<'_> {
+    /// Whether a placeholder has a value here.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
     /// The value of a placeholder: `{0}`, `{field}`, `{claims.x}`, `{user}`, `{tenant}`.
     fn value(&self, name: &str) -> Option<Value> {
         if let Ok(index) = name.parse::<usize>() {

@@ -107,6 +107,18 @@ impl Template {
         Ok(path)
     }
 
+    /// As [`Template::path`], as far as values are known; any other placeholder stays as it is written.
+    pub(crate) fn sketch(&self, scope: &BindingScope<'_>) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            TemplatePart::Text(text) => text.clone(),
+            TemplatePart::Placeholder(name) => match scope.value(name).as_ref().and_then(plain) {
+                Some(plain) => utf8_percent_encode(&plain, ENCODED).to_string(),
+                None => format!("{{{name}}}"),
+            },
+        });
+        parts.collect()
+    }
+
     pub(super) fn parts(&self) -> &[TemplatePart] {
         &self.parts
     }

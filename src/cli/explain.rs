@@ -1,5 +1,7 @@
 //! `crossfade explain`: asks the running sidecar, or judges a file.
 
+mod namespace;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,15 +14,29 @@ use super::outcome::{AdminOptions, Failure, Outcome, print};
 use super::table::{cell, labelled};
 use crate::admin;
 use crate::app::reload;
-use crate::proxy::explain::{ExplainRequest, World, explain};
+use crate::proxy::explain::{ExplainRequest, NamespaceQuestion, World, explain, explain_namespace};
 use crate::rollout::Stages;
 use crate::router::{InForce, RouteTable};
 
 #[derive(Args)]
 pub(crate) struct Explain {
     /// Path, with or without a query.
-    #[arg(long, value_name = "PATH")]
-    path: String,
+    #[arg(long, value_name = "PATH", required_unless_present = "namespace")]
+    path: Option<String>,
+    /// In place of a path: a namespace of Socket.IO that a client joins.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "method"])]
+    namespace: Option<String>,
+    /// An event that the client sends there.
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "namespace",
+        conflicts_with = "path"
+    )]
+    event: Option<String>,
+    /// Its arguments, a JSON array; without them what they would fill stays `{name}`.
+    #[arg(long, value_name = "JSON", requires = "event", value_parser = parse_args)]
+    args: Option<Value>,
     /// A user that was let in; also the unit of the sticky cookie.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -50,9 +66,15 @@ pub(crate) struct Explain {
 }
 
 pub(crate) async fn run(explain: Explain) -> Outcome {
-    if !explain.path.starts_with('/') {
-        return Err(Failure::Usage("error: --path begins with `/`".to_owned()));
+    for (name, subject) in [("path", &explain.path), ("namespace", &explain.namespace)] {
+        if subject
+            .as_ref()
+            .is_some_and(|subject| !subject.starts_with('/'))
+        {
+            return Err(Failure::Usage(format!("error: --{name} begins with `/`")));
+        }
     }
+    let is_namespace = explain.namespace.is_some();
     let wants_json = explain.remote.json;
     let (text, json) = match explain.config.clone() {
         Some(file) => {
@@ -67,17 +89,23 @@ pub(crate) async fn run(explain: Explain) -> Outcome {
     };
     match wants_json {
         true => print(&text),
+        false if is_namespace => print(&namespace::describe(&json)),
         false => print(&describe(&json)),
     }
     Ok(())
 }
 
 fn query(explain: &Explain) -> String {
-    let mut path = format!(
-        "/v1/explain?path={}&method={}",
-        encode(&explain.path),
-        encode(explain.method.as_str())
-    );
+    let mut path = match (&explain.namespace, &explain.path) {
+        (Some(namespace), _) => format!("/v1/explain?namespace={}", encode(namespace)),
+        (None, path) => format!(
+            "/v1/explain?path={}&method={}",
+            encode(path.as_deref().unwrap_or_default()),
+            encode(explain.method.as_str())
+        ),
+    };
+    let event = explain.event.iter().map(|event| ("event", event.clone()));
+    let args = explain.args.iter().map(|args| ("args", args.to_string()));
     let user = explain.user.iter().map(|user| ("user", user.clone()));
     let roles = explain.roles.iter().map(|role| ("role", role.clone()));
     let claims = explain.claims.iter();
@@ -87,7 +115,7 @@ fn query(explain: &Explain) -> String {
     let headers = headers.map(|(name, value)| ("header", format!("{name}: {value}")));
     let websocket = explain.websocket.then(|| ("websocket", "true".to_owned()));
     let all = user.chain(roles).chain(claims).chain(origin).chain(headers);
-    for (name, value) in all.chain(websocket) {
+    for (name, value) in all.chain(websocket).chain(event).chain(args) {
         path.push_str(&format!("&{name}={}", encode(&value)));
     }
     path
@@ -106,7 +134,7 @@ fn judge(file: &Path, asked: Explain) -> Result<Value, Failure> {
     };
     let question = ExplainRequest {
         method: Some(asked.method),
-        path: asked.path,
+        path: asked.path.unwrap_or_default(),
         user: asked.user,
         roles: asked.roles,
         claims: asked.claims,
@@ -120,7 +148,24 @@ fn judge(file: &Path, asked: Explain) -> Result<Value, Failure> {
         shared: None,
     };
     // A tree of strings and numbers with string keys always serialises.
-    Ok(serde_json::to_value(explain(&question, world)).unwrap_or_default())
+    let Some(namespace) = asked.namespace else {
+        return Ok(serde_json::to_value(explain(&question, world)).unwrap_or_default());
+    };
+    let question = NamespaceQuestion {
+        request: question,
+        namespace,
+        event: asked.event,
+        args: match asked.args {
+            Some(Value::Array(args)) => Some(args),
+            _ => None,
+        },
+    };
+    Ok(serde_json::to_value(explain_namespace(&question, world)).unwrap_or_default())
+}
+
+fn parse_args(text: &str) -> Result<Value, String> {
+    let args = admin::parse_args(text).ok_or_else(|| "write a JSON array".to_owned())?;
+    Ok(args.into())
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
@@ -153,27 +198,38 @@ fn describe(judgement: &Value) -> String {
         let auth = words(&reading["policies"]["auth"]);
         lines.push(("read as", format!("{path} (route {route}, auth {auth})")));
     }
-    let verdict = &judgement["verdict"];
-    lines.push((
-        "verdict",
-        match &verdict["status"] {
-            Value::Null => cell(&verdict["why"]),
-            status => format!("{status} {}", cell(&verdict["why"])),
-        },
-    ));
-    let rollout = &judgement["rollout"];
-    if rollout.is_object() {
-        lines.push(("rollout", words(&rollout["name"])));
-        lines.push(("unit", cell(&rollout["unit"])));
-        lines.push(("bucket", bucket(rollout)));
-        lines.push(("transport", cell(&rollout["transport"])));
-        lines.push(("reason", cell(&rollout["reason"])));
-    }
+    lines.push(("verdict", verdict(&judgement["verdict"])));
+    lines.extend(rollout(&judgement["rollout"]));
+    joined_lines(lines)
+}
+
+fn joined_lines(lines: Vec<(&str, String)>) -> String {
     let lines: Vec<String> = lines
         .into_iter()
         .map(|(name, value)| labelled(name, &value))
         .collect();
     lines.join("\n")
+}
+
+fn verdict(verdict: &Value) -> String {
+    match &verdict["status"] {
+        Value::Null => cell(&verdict["why"]),
+        status => format!("{status} {}", cell(&verdict["why"])),
+    }
+}
+
+/// Nothing where no rollout governs the place.
+fn rollout(rollout: &Value) -> Vec<(&'static str, String)> {
+    if !rollout.is_object() {
+        return Vec::new();
+    }
+    vec![
+        ("rollout", words(&rollout["name"])),
+        ("unit", cell(&rollout["unit"])),
+        ("bucket", bucket(rollout)),
+        ("transport", cell(&rollout["transport"])),
+        ("reason", cell(&rollout["reason"])),
+    ]
 }
 
 /// `69.523 of 100, in below 25`: buckets are thousandths of a percent, and those below the percentage get WebSocket.
@@ -260,6 +316,48 @@ bucket     69.523 of 100, in below 25
 transport  legacy
 reason     bucket";
         assert_eq!(describe(&judgement), expected);
+    }
+
+    #[test]
+    fn namespace_and_its_event_are_shown() {
+        let told = json!({
+            "namespace": "/rooms/7", "pattern": "/rooms/{room}", "params": {"room": "7"},
+            "auth": "session", "require": {"roles": ["member"], "claims": {}}, "rate_limit": null,
+            "rollout": null,
+            "subscribe": [{"path": "/rooms/7", "route": "rooms", "verdict": {"status": null, "why": "passes: yes"}}],
+            "greet": {"event": "hello", "body": {"room": "7"}},
+            "verdict": {"status": null, "code": null, "why": "passes: the client joins"},
+            "event": {
+                "name": "cancel", "action": "call", "method": "POST", "path": "/tasks/{task_id}",
+                "route": "tasks", "policies": {"auth": null, "require": null, "rate_limit": "each", "share": null},
+                "require": {"roles": [], "claims": {"team": ["{team}"]}}, "filter": {}, "body": {"by": "{user}"},
+                "reply": "cancelled", "error": null,
+                "verdict": {"status": 403, "code": "forbidden", "why": "forbidden: no"},
+            },
+        });
+        let expected = "\
+namespace  /rooms/7
+pattern    /rooms/{room}
+param      room = 7
+auth       session
+require    role member
+limits     none
+subscribe  /rooms/7 (route rooms): passes: yes
+greet      hello {\"room\":\"7\"}
+verdict    passes: the client joins
+event      cancel
+action     call
+path       POST /tasks/{task_id}
+route      tasks
+auth       none
+require    none
+limits     each
+share      none
+needs      claim team = {team}
+body       {\"by\":\"{user}\"}
+reply      cancelled
+verdict    403 forbidden: no";
+        assert_eq!(namespace::describe(&told), expected);
     }
 
     #[test]

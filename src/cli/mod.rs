@@ -152,13 +152,14 @@ Example:
   crossfade key new --name ci"
     )]
     Key(key::Command),
-    /// Tells which route, policies and side of the rollout a request would get, and why; sends nothing.
+    /// Tells which route, policies and side of the rollout a request would get, or what a Socket.IO event would do, and why; sends nothing.
     #[command(
         after_help = "Asks the running sidecar, or judges a file with --config.
 
 Example:
   crossfade explain --path /api/matters --user alice
-  crossfade explain --path /api/matters --user alice --config proxy.toml"
+  crossfade explain --path /api/matters --user alice --config proxy.toml
+  crossfade explain --namespace /admin --event join_task --user alice"
     )]
     Explain(explain::Explain),
 }

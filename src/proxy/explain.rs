@@ -4,7 +4,10 @@
 mod checks;
 mod document;
 mod end;
+mod event;
 mod head;
+mod namespace;
+mod namespace_document;
 mod user;
 
 use hyper::Method;
@@ -25,6 +28,8 @@ use crate::router::InForce;
 use crate::session::Services;
 pub(crate) use document::{Explanation, Verdict};
 use head::{client_of, head_of};
+pub(crate) use namespace::{NamespaceQuestion, explain_namespace};
+pub(crate) use namespace_document::NamespaceExplanation;
 use user::identity_of;
 
 /// A request that is judged and not sent.
@@ -73,64 +78,13 @@ fn judge(
     world: World<'_>,
     explanation: &mut Explanation,
 ) -> Result<Verdict, Verdict> {
-    let server = &world.in_force.config.server;
-    let raw = question.path.split('?').next().unwrap_or_default();
-    let refused = |fault| Problem::of_path(fault, raw);
-    let mut head = head_of(question, world.in_force).map_err(refused)?;
-    let inspected = validate::inspect(&head, "http").map_err(refused)?;
-    explanation.canonical_path = Some(inspected.path.to_string());
-    header_names::disambiguate(&mut head.headers, server.underscore_headers).map_err(refused)?;
-
-    let query = head.uri.query().map(str::to_owned);
-    let address = Address {
-        in_force: world.in_force,
-        host: &inspected.host.name,
-        path: &inspected.path,
-        query: query.as_deref(),
-    };
-    let destination = Destination::find(address, &head, true);
-    let found = match &destination {
-        Ok(destination) => destination.found().cloned(),
-        // Which route it is for is known, also where its path has other readings.
-        Err(_) => {
-            let routes = &world.in_force.routes;
-            let found = routes.find(address.host, &head.method, address.path);
-            found.filter(|_| matches!(endpoints::find(&server.prefix, address.path), Ok(None)))
-        }
-    };
-    if let Some(found) = &found {
-        explanation.name_route(found, address, &head.method);
-    }
-    let destination = destination?;
-    let is_handshake = inspected.is_handshake && destination.takes_handshakes();
-    let client = client_of(&head.headers, world.in_force, &inspected.host);
-    let asked = Asked {
-        question,
-        world,
-        query: query.as_deref(),
-        destination: &destination,
-        is_handshake,
-        known: transport_choice::candidate(
-            &world.in_force.config,
-            &head.headers,
-            client.ip.to_string(),
-            world.secret(),
-        ),
-        client,
-        head,
-    };
-    if found.is_none() {
-        let policies = destination.policies(world.in_force);
+    let asked = Asked::find(question, world, explanation)?;
+    let policies = asked.destination.policies(world.in_force);
+    if asked.destination.found().is_none() {
         explanation.name_endpoint(&policies);
     }
     explanation.rollout = asked.rollout(None).map(|(view, _)| view);
-
-    let ask = match (is_handshake, destination.asked_for(&asked.head)) {
-        (false, _) => Ask::Request,
-        (true, Some(_)) => Ask::Session { json: false },
-        (true, None) => Ask::Tunnel,
-    };
-    let passed = asked.check(ask, destination.policies(world.in_force))?;
+    let passed = asked.check(asked.ask(), policies)?;
     let decided = asked.rollout(passed.identity.as_ref());
     let decision = decided.as_ref().map(|(_, decision)| decision.clone());
     explanation.rollout = decided.map(|(view, _)| view);
@@ -152,15 +106,80 @@ struct Asked<'a> {
     question: &'a ExplainRequest,
     world: World<'a>,
     head: Parts,
-    query: Option<&'a str>,
-    destination: &'a Destination,
+    /// Its host, without port, in lower case.
+    host: String,
+    query: Option<String>,
+    destination: Destination,
     is_handshake: bool,
     client: ForwardedClient,
     /// The client by its cookies, headers and address.
     known: Candidate,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// Finds where a request goes, and names the route.
+    fn find(
+        question: &'a ExplainRequest,
+        world: World<'a>,
+        explanation: &mut Explanation,
+    ) -> Result<Self, Verdict> {
+        let server = &world.in_force.config.server;
+        let raw = question.path.split('?').next().unwrap_or_default();
+        let refused = |fault| Problem::of_path(fault, raw);
+        let mut head = head_of(question, world.in_force).map_err(refused)?;
+        let inspected = validate::inspect(&head, "http").map_err(refused)?;
+        explanation.canonical_path = Some(inspected.path.to_string());
+        header_names::disambiguate(&mut head.headers, server.underscore_headers)
+            .map_err(refused)?;
+
+        let query = head.uri.query().map(str::to_owned);
+        let address = Address {
+            in_force: world.in_force,
+            host: &inspected.host.name,
+            path: &inspected.path,
+            query: query.as_deref(),
+        };
+        let destination = Destination::find(address, &head, true);
+        let found = match &destination {
+            Ok(destination) => destination.found().cloned(),
+            // Which route it is for is known, also where its path has other readings.
+            Err(_) => {
+                let routes = &world.in_force.routes;
+                let found = routes.find(address.host, &head.method, address.path);
+                found.filter(|_| matches!(endpoints::find(&server.prefix, address.path), Ok(None)))
+            }
+        };
+        if let Some(found) = &found {
+            explanation.name_route(found, address, &head.method);
+        }
+        let destination = destination?;
+        let client = client_of(&head.headers, world.in_force, &inspected.host);
+        Ok(Asked {
+            question,
+            world,
+            is_handshake: inspected.is_handshake && destination.takes_handshakes(),
+            destination,
+            known: transport_choice::candidate(
+                &world.in_force.config,
+                &head.headers,
+                client.ip.to_string(),
+                world.secret(),
+            ),
+            client,
+            host: inspected.host.name.to_string(),
+            query,
+            head,
+        })
+    }
+
+    fn ask(&self) -> Ask {
+        match (self.is_handshake, self.destination.asked_for(&self.head)) {
+            (false, _) => Ask::Request,
+            (true, Some(_)) => Ask::Session { json: false },
+            (true, None) => Ask::Tunnel,
+        }
+    }
+
     /// The client as the rollouts see it: `--user` stands for whatever names a user, so for the unit of the sticky cookie too.
     fn candidate(&self, identity: Option<&Identity>) -> Candidate {
         let user = identity.map(|identity| identity.user.clone());

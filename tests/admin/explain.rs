@@ -47,7 +47,7 @@ fn routes() -> String {
     .concat()
 }
 
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut all, byte| {
         write!(all, "%{byte:02X}").unwrap();
         all

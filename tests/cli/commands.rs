@@ -397,6 +397,49 @@ fn explain_judges_a_file_too() {
     assert_eq!(judged["rollout"]["transport"], "websocket");
 }
 
+#[test]
+fn explain_judges_a_namespace_of_a_file() {
+    let folder = Folder::with_rollout("percent = 25");
+    let rules = "[socketio]\n[[socketio.namespace]]\nname = \"/rooms/{room}\"\n\
+                 [[socketio.namespace.on]]\nevent = \"join_task\"\nsubscribe = \"/feed?room={room}&task={task_id}\"\n";
+    folder.write(&format!("{}\n{rules}", folder.read()));
+    let explain = |arguments: &[&str]| {
+        let config = folder.config();
+        let judged = Command::new(BINARY)
+            .args(["explain", "--user", "alice", "--config"])
+            .arg(config)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(judged.status.code(), Some(0), "{judged:?}");
+        stdout(&judged).to_owned()
+    };
+    let event = ["--namespace", "/rooms/7", "--event", "join_task"];
+    let told = explain(&event);
+    for line in [
+        "param      room = 7",
+        "action     subscribe",
+        "path       /feed?room=7&task={task_id}",
+        "route      feed",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
+    let args = ["--args", "[{\"task_id\":\"..\"}]", "--json"];
+    let judged = explain(&[&event[..], &args[..]].concat());
+    let judged: serde_json::Value = serde_json::from_str(&judged).unwrap();
+    assert_eq!(judged["event"]["verdict"]["code"], "bad_frame");
+    assert!(explain(&["--namespace", "/x"]).contains("Invalid namespace"));
+    for wrong in [
+        &["--namespace", "rooms"][..],
+        &["--namespace", "/", "--path", "/"],
+        &["--path", "/", "--event", "a"],
+        &["--namespace", "/", "--event", "a", "--args", "{}"],
+    ] {
+        let wrong = run(&[&["explain"][..], wrong].concat());
+        assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_log_holds_no_secret_and_no_control_byte() {
     let canary = "canary-canary-canary-canary-canary";

@@ -1,18 +1,33 @@
 //! `/v1/explain`: which route, which policies, which side of the rollout, and why. Nothing is sent anywhere.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::admin::endpoint::{Call, Parameter};
 use crate::admin::response::Fault;
 use crate::admin::typed::Json;
-use crate::proxy::explain::{ExplainRequest, Explanation, World, explain};
+use crate::proxy::explain::{
+    ExplainRequest, Explanation, NamespaceExplanation, NamespaceQuestion, World, explain,
+    explain_namespace,
+};
+
+/// What was asked about.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Explained {
+    /// A request.
+    Request(Box<Explanation>),
+    /// A namespace of Socket.IO.
+    Namespace(Box<NamespaceExplanation>),
+}
 
 /// What the query may hold.
 pub(crate) fn parameters() -> Vec<Parameter> {
     let all = [
         (
             "path",
-            "The path that is asked for, with or without a query",
+            "The path that is asked for, with or without a query; or else `namespace`",
             json!({ "type": "string", "pattern": "^/" }),
         ),
         (
@@ -46,12 +61,27 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "It is a WebSocket handshake, also without an `Upgrade` header",
             json!({ "type": "boolean", "default": false }),
         ),
+        (
+            "namespace",
+            "A namespace of Socket.IO that a client joins, in place of a path",
+            json!({ "type": "string", "pattern": "^/" }),
+        ),
+        (
+            "event",
+            "An event that the client sends there",
+            json!({ "type": "string" }),
+        ),
+        (
+            "args",
+            "The event's arguments, a JSON array; without it what they would fill stays `{name}`",
+            json!({ "type": "string" }),
+        ),
     ];
     let all = all
         .into_iter()
         .map(|(name, description, schema)| Parameter {
             name,
-            is_required: name == "path",
+            is_required: false,
             description,
             schema,
         });
@@ -59,10 +89,23 @@ pub(crate) fn parameters() -> Vec<Parameter> {
 }
 
 /// Judges the request that the query describes.
-pub(crate) async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
+pub(crate) async fn answer(call: Call) -> Result<Json<Explained>, Fault> {
     let Call { asked, admin, .. } = &call;
-    let path = asked.one("path")?.filter(|path| path.starts_with('/'));
-    let path = path.ok_or_else(|| Fault::unprocessable("`path` is needed and begins with `/`"))?;
+    let namespace = asked.one("namespace")?;
+    let subject = match (asked.one("path")?, namespace) {
+        (Some(subject), None) | (None, Some(subject)) => Some(subject),
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    let subject = subject.filter(|subject| subject.starts_with('/'));
+    let subject = subject.ok_or_else(|| {
+        Fault::unprocessable("one of `path` and `namespace` is needed, and begins with `/`")
+    })?;
+    let event = asked.one("event")?;
+    let args = asked.one("args")?;
+    if (event.is_some() && namespace.is_none()) || (args.is_some() && event.is_none()) {
+        let detail = "`event` is for a `namespace`, and `args` for an `event`";
+        return Err(Fault::unprocessable(detail));
+    }
     let method = asked.one("method")?.map(|method| method.parse());
     let method = method.transpose();
     let headers: Option<Vec<_>> = asked.all("header").map(parse_header).collect();
@@ -74,7 +117,7 @@ pub(crate) async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
     };
     let question = ExplainRequest {
         method: method.map_err(|_| Fault::unprocessable("`method` is no HTTP method"))?,
-        path: path.to_owned(),
+        path: subject.to_owned(),
         user: asked.one("user")?.map(str::to_owned),
         roles: asked.all("role").map(str::to_owned).collect(),
         claims: claims.ok_or_else(|| Fault::unprocessable("`claim` is `NAME=VALUE`"))?,
@@ -88,7 +131,25 @@ pub(crate) async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
         stages: &stages,
         shared: Some(&admin.shared),
     };
-    Ok(Json(explain(&question, world)))
+    if namespace.is_none() {
+        let explanation = explain(&question, world);
+        return Ok(Json(Explained::Request(Box::new(explanation))));
+    }
+    let args = args.map(parse_args);
+    let args = args.map(|args| args.ok_or_else(|| Fault::unprocessable("`args` is no JSON array")));
+    let question = NamespaceQuestion {
+        namespace: subject.to_owned(),
+        request: question,
+        event: event.map(str::to_owned),
+        args: args.transpose()?,
+    };
+    let explanation = explain_namespace(&question, world);
+    Ok(Json(Explained::Namespace(Box::new(explanation))))
+}
+
+/// The arguments of an event, a JSON array.
+pub(crate) fn parse_args(text: &str) -> Option<Vec<Value>> {
+    serde_json::from_str(text).ok()
 }
 
 /// `Name: value`, the name in lower case.

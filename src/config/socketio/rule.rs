@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use hyper::Method;
+use serde_json::Value;
 
 use super::filling::Filling;
 use super::namespace::{body, event, refuse_reserved};
@@ -65,6 +66,27 @@ impl RequireTemplate {
             roles: self.roles.clone(),
             claims: claims.collect(),
         }
+    }
+
+    /// As [`RequireTemplate::resolve`], with placeholders for what is not known as they are written; and whether all is known.
+    pub(crate) fn sketch(&self, scope: &BindingScope<'_>) -> (Require, bool) {
+        let claims = self.claims.iter().map(|(name, wanted)| {
+            let values = match wanted.sketch(scope) {
+                Value::Array(values) => values,
+                value => vec![value],
+            };
+            (name.clone(), values)
+        });
+        let mut placeholders = self
+            .claims
+            .iter()
+            .flat_map(|(_, wanted)| wanted.placeholders());
+        let is_known = placeholders.all(|name| scope.knows(name));
+        let require = Require {
+            roles: self.roles.clone(),
+            claims: claims.collect(),
+        };
+        (require, is_known)
     }
 }
 

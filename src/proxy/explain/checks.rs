@@ -12,6 +12,7 @@ use super::super::websocket;
 use super::user::{identity_of, verify};
 use super::{Asked, Verdict};
 use crate::config::Auth;
+use crate::error::{Code, Refusal};
 use crate::policy::auth::credential::{self, Extras};
 use crate::policy::auth::{AuthError, Authenticated, Identity, unix_now};
 use crate::policy::cors::CorsHeaders;
@@ -94,7 +95,8 @@ impl Asked<'_> {
                         is_draining,
                         &self.head,
                     )?;
-                    let parameters = take_parameters(self.query, self.destination, place.auth);
+                    let parameters =
+                        take_parameters(self.query.as_deref(), &self.destination, place.auth);
                     extras = extras_of(offered.as_ref(), &parameters);
                     passed.offer = offered.unwrap_or_default();
                     if let Ask::Session { json } = &mut ask {
@@ -198,15 +200,31 @@ impl Asked<'_> {
 
 /// The answer to a client that no policy accepts.
 fn turned(reason: &Reason<'_>, ask: Ask) -> Verdict {
+    match ask {
+        Ask::Hello => {
+            let close = match reason {
+                Reason::Denied(denied) => denied.close_code(),
+                Reason::Unfit(_) => 4003,
+            };
+            return Verdict::connect_error(&refusal(reason), close);
+        }
+        Ask::Sub | Ask::Req => return refusal(reason).into(),
+        Ask::Request | Ask::Tunnel | Ask::Session { .. } | Ask::Reading { .. } => {}
+    }
     match turned_away(reason, ask) {
         Err(problem) => problem.into(),
         Ok(AuthOutcome::TurnedAway(code)) => {
-            let why = match reason {
-                Reason::Denied(denied) => denied.detail(),
-                Reason::Unfit(unfit) => unfit.detail(),
-            };
+            let why = refusal(reason).detail;
             Verdict::closed(websocket::refused_by(code), code, &why)
         }
         Ok(_) => Verdict::default(),
+    }
+}
+
+/// As a session says it.
+fn refusal(reason: &Reason<'_>) -> Refusal {
+    match reason {
+        Reason::Denied(denied) => Refusal::from(*denied),
+        Reason::Unfit(unfit) => Refusal::new(Code::Forbidden, unfit.detail()),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::context::Address;
 use crate::config::{Auth, Require, Rollout, Route, Share};
+use crate::error::Refusal;
 use crate::http::problem::Problem;
 use crate::policy::Policies;
 use crate::rollout::{self, Decision, Percent, Reason, Stages, TransportKind};
@@ -150,10 +151,7 @@ impl Explanation {
         self.params = params
             .map(|(name, value)| (name.clone(), value.as_str().into()))
             .collect();
-        self.policies = PolicyView {
-            share: route.source.as_ref().map(|_| share(route)),
-            ..PolicyView::new(&Policies::of_route(route))
-        };
+        self.policies = PolicyView::of_route(route);
         let (routes, host) = (&address.in_force.routes, address.host);
         let readings = routes.readings(host, method, address.path, route);
         let readings = readings.unwrap_or_default().into_iter();
@@ -168,7 +166,15 @@ impl Explanation {
 }
 
 impl PolicyView {
-    fn new(policies: &Policies<'_>) -> Self {
+    /// Those of a route, with what it shares.
+    pub(super) fn of_route(route: &Route) -> Self {
+        PolicyView {
+            share: route.source.as_ref().map(|_| share(route)),
+            ..PolicyView::new(&Policies::of_route(route))
+        }
+    }
+
+    pub(super) fn new(policies: &Policies<'_>) -> Self {
         PolicyView {
             cors: policies.cors.map(|cors| cors.name.to_string()),
             auth: auth(policies.auth.iter().map(|auth| &**auth)),
@@ -228,6 +234,29 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// A client that may not join a namespace is told so.
+    pub(super) fn connect_error(refusal: &Refusal, close: u16) -> Self {
+        let mut verdict = Verdict::from(refusal.clone());
+        verdict.why = format!(
+            "{}: `connect_error` with `close` {close}: {}",
+            refusal.code.as_str(),
+            refusal.detail
+        );
+        verdict
+    }
+}
+
+impl From<Refusal> for Verdict {
+    fn from(refusal: Refusal) -> Self {
+        Verdict {
+            status: Some(refusal.status),
+            code: Some(refusal.code.as_str().to_owned()),
+            why: refusal.to_string(),
+        }
+    }
+}
+
 impl From<Problem> for Verdict {
     fn from(problem: Problem) -> Self {
         let word = problem.reason.unwrap_or(problem.code);
@@ -265,7 +294,7 @@ fn auth<'a>(auths: impl Iterator<Item = &'a Auth>) -> Option<Names> {
     }
 }
 
-fn require(require: &Require) -> RequireView {
+pub(super) fn require(require: &Require) -> RequireView {
     let claims = require.claims.iter().cloned();
     RequireView {
         roles: require.roles.clone(),

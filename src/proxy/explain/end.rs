@@ -21,7 +21,7 @@ impl Asked<'_> {
         decision: Option<rollout::Decision>,
     ) -> Result<Verdict, Verdict> {
         let method = &self.head.method;
-        match self.destination {
+        match &self.destination {
             Destination::Transport(_) if !matches!(*method, Method::GET | Method::HEAD) => {
                 Err(Problem::method_not_allowed("GET, HEAD").into())
             }
