@@ -8,6 +8,7 @@ use hyper::Method;
 use super::Services;
 use super::accepted::Mode;
 use super::client::Located;
+use super::event_names::event_names;
 use super::handle::SessionHandle;
 use super::joined_namespace::JoinedNamespace;
 use super::registry::Registration;
@@ -15,7 +16,9 @@ use crate::config::{Auth, Namespace, RateLimit, Route, WebSocket};
 use crate::error::{Code, Refusal};
 use crate::policy::auth::Authenticated;
 use crate::protocol::Tag;
+use crate::rollout::TransportKind;
 use crate::router::InForce;
+use crate::telemetry::{Meters, PacketMeters, Telemetry};
 
 /// See the module.
 pub(super) struct Context {
@@ -58,6 +61,32 @@ impl Realm {
             Realm::Every | Realm::Namespace(_) => "-",
             Realm::Stream(route) => &route.name,
         }
+    }
+
+    /// What its sessions count.
+    pub(crate) fn meters(
+        &self,
+        telemetry: &Telemetry,
+        protocol: &'static str,
+        cohort: TransportKind,
+    ) -> Arc<Meters> {
+        let (all, cohort) = (&telemetry.sessions, cohort.as_str());
+        match self {
+            Realm::Namespace(joined) => all.namespace_meters(&joined.pattern, protocol, cohort),
+            Realm::Every | Realm::Stream(_) => all.route_meters(self.name(), protocol, cohort),
+        }
+    }
+
+    /// What its transport counts; `None` where it is no namespace's.
+    pub(crate) fn packet_meters(
+        &self,
+        telemetry: &Telemetry,
+        in_force: &InForce,
+    ) -> Option<Arc<PacketMeters>> {
+        let (namespace, generation) = (self.namespace(in_force)?, in_force.generation);
+        let all = &telemetry.sessions.namespaces;
+        let names = || event_names(&in_force.config, namespace);
+        Some(all.packet_meters(namespace.name.as_str(), generation, names))
     }
 
     /// Whether a client whose rollout says legacy stays here, because it polls.

@@ -14,6 +14,7 @@ mod context;
 pub(crate) mod credentials;
 mod delivery;
 mod drain;
+mod event_names;
 mod filter;
 mod frame;
 mod handle;
