@@ -99,20 +99,22 @@ impl Realm {
         matches!(self, Realm::Namespace(joined) if joined.has_positions)
     }
 
-    /// The namespace as its client named it.
-    pub(crate) fn namespace_name(&self) -> Option<&Arc<str>> {
+    /// The namespace that the client has joined.
+    pub(crate) fn joined(&self) -> Option<&Arc<JoinedNamespace>> {
         match self {
-            Realm::Namespace(joined) => Some(&joined.name),
+            Realm::Namespace(joined) => Some(joined),
             Realm::Every | Realm::Stream(_) => None,
         }
     }
 
+    /// The namespace as its client named it.
+    pub(crate) fn namespace_name(&self) -> Option<&Arc<str>> {
+        self.joined().map(|joined| &joined.name)
+    }
+
     /// The namespace; `None` where it is none, or a reload has taken it away.
     pub(crate) fn namespace<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Namespace>> {
-        match self {
-            Realm::Namespace(joined) => joined.of(in_force),
-            Realm::Every | Realm::Stream(_) => None,
-        }
+        self.joined()?.of(in_force)
     }
 
     /// The route of the one stream; `None` where there are many, or a reload has taken it away.
