@@ -189,7 +189,10 @@ fn row(session: &Value) -> [String; 7] {
         text("id"),
         text("user"),
         text("remote"),
-        text("protocol"),
+        match session["namespace"].as_str() {
+            Some(namespace) => format!("{} {namespace}", text("protocol")),
+            None => text("protocol"),
+        },
         age(&session["connected_at"]),
         session["queued"]["messages"].to_string(),
         cell(&Value::Array(subscriptions)),

@@ -170,7 +170,8 @@ fn for_path(
 ) -> Answer {
     let About { url, found } = about;
     let rollout = found.route.rollout.clone();
-    let cohort = Cohort::recognise(exchange, headers, identity, rollout.iter());
+    let rollouts = rollout.iter().chain(of_namespaces(exchange));
+    let cohort = Cohort::recognise(exchange, headers, identity, rollouts);
     let decision = match found.bridged {
         true => cohort.decide(exchange, &found.route),
         // Nothing but the legacy transport is there.
@@ -192,6 +193,7 @@ fn for_path(
 fn for_all(exchange: &RequestContext, headers: &HeaderMap, identity: Option<&Identity>) -> Answer {
     let routes = exchange.in_force.routes.bridged();
     let rollouts = routes.filter_map(|route| route.rollout.as_ref());
+    let rollouts = rollouts.chain(of_namespaces(exchange));
     let cohort = Cohort::recognise(exchange, headers, identity, rollouts);
     let (routes, stages) = (&exchange.in_force.routes, exchange.shared.stages.load());
     let (decision, route) = decide_for_all(routes, &stages, &cohort.candidate);
@@ -210,7 +212,7 @@ fn document(exchange: &RequestContext, answer: &Answer) -> String {
         "transport": answer.decision.transport.as_str(),
         "websocket_available": is_websocket,
         "websocket_url": websocket_url(exchange, &answer.url),
-        "websocket_namespaces": ["/"],
+        "websocket_namespaces": websocket_namespaces(exchange, &answer.cohort),
         "fallback_mode": !is_websocket,
         "fallback_allowed": rollout.is_none_or(|rollout| rollout.fallback),
         "reason": answer.decision.reason.as_str(),
@@ -218,6 +220,31 @@ fn document(exchange: &RequestContext, answer: &Answer) -> String {
         "ttl_ms": TTL_MS,
     })
     .to_string()
+}
+
+/// The namespaces that this client may join over a WebSocket, by their configured names; without a `[socketio]` the one that every
+/// client of Socket.IO knows.
+fn websocket_namespaces(exchange: &RequestContext, cohort: &Cohort) -> Vec<String> {
+    let Some(socketio) = &exchange.in_force.config.socketio else {
+        return vec!["/".to_owned()];
+    };
+    let stages = exchange.shared.stages.load();
+    let is_in = |rollout: Option<&Rollout>| {
+        let decision = rollout::decide(rollout, &stages, &cohort.candidate);
+        socketio.websocket && decision.transport == TransportKind::WebSocket
+    };
+    let namespaces = socketio.namespaces.iter();
+    let namespaces = namespaces.filter(|namespace| is_in(namespace.rollout.as_deref()));
+    namespaces
+        .map(|namespace| namespace.name.as_str().to_owned())
+        .collect()
+}
+
+/// The rollouts of all namespaces.
+fn of_namespaces(exchange: &RequestContext) -> impl Iterator<Item = &Arc<Rollout>> {
+    let socketio = exchange.in_force.config.socketio.iter();
+    let namespaces = socketio.flat_map(|socketio| &socketio.namespaces);
+    namespaces.filter_map(|namespace| namespace.rollout.as_ref())
 }
 
 /// The percentage set last; without a rollout all or none.

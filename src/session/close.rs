@@ -175,6 +175,7 @@ impl Session {
         }
         Shown {
             transport: Some(self.link.transport()),
+            namespace: self.cx.realm.joined().cloned(),
             queued,
             subscriptions: self.subscriptions.iter().map(Subscription::info).collect(),
         }

@@ -93,11 +93,12 @@ impl Session {
         if let Some(route) = opening.mode.route() {
             member.cohort.live_by(route);
         }
-        let cohort = member.cohort.transport().as_str();
-        let meters = (shared.telemetry)
-            .sessions
-            .route_meters(realm.name(), codec.name(), cohort);
-        meters.sessions.inc();
+        let (telemetry, cohort) = (&shared.telemetry, member.cohort.transport());
+        let meters = realm.meters(telemetry, codec.name(), cohort);
+        meters.enter();
+        if let Some(meters) = realm.packet_meters(telemetry, &in_force) {
+            transport.count_packets(meters);
+        }
         transport.limit_messages(realm.max_message(&in_force));
         let part = 0.5 + fastrand::f64() / 2.0;
         let heartbeat = Heartbeat::new(now, rules.ping_interval, part);

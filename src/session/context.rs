@@ -8,6 +8,7 @@ use hyper::Method;
 use super::Services;
 use super::accepted::Mode;
 use super::client::Located;
+use super::event_names::event_names;
 use super::handle::SessionHandle;
 use super::joined_namespace::JoinedNamespace;
 use super::registry::Registration;
@@ -15,7 +16,9 @@ use crate::config::{Auth, Namespace, RateLimit, Route, WebSocket};
 use crate::error::{Code, Refusal};
 use crate::policy::auth::Authenticated;
 use crate::protocol::Tag;
+use crate::rollout::TransportKind;
 use crate::router::InForce;
+use crate::telemetry::{Meters, PacketMeters, Telemetry};
 
 /// See the module.
 pub(super) struct Context {
@@ -60,6 +63,32 @@ impl Realm {
         }
     }
 
+    /// What its sessions count.
+    pub(crate) fn meters(
+        &self,
+        telemetry: &Telemetry,
+        protocol: &'static str,
+        cohort: TransportKind,
+    ) -> Arc<Meters> {
+        let (all, cohort) = (&telemetry.sessions, cohort.as_str());
+        match self {
+            Realm::Namespace(joined) => all.namespace_meters(&joined.pattern, protocol, cohort),
+            Realm::Every | Realm::Stream(_) => all.route_meters(self.name(), protocol, cohort),
+        }
+    }
+
+    /// What its transport counts; `None` where it is no namespace's.
+    pub(crate) fn packet_meters(
+        &self,
+        telemetry: &Telemetry,
+        in_force: &InForce,
+    ) -> Option<Arc<PacketMeters>> {
+        let (namespace, generation) = (self.namespace(in_force)?, in_force.generation);
+        let all = &telemetry.sessions.namespaces;
+        let names = || event_names(&in_force.config, namespace);
+        Some(all.packet_meters(namespace.name.as_str(), generation, names))
+    }
+
     /// Whether a client whose rollout says legacy stays here, because it polls.
     pub(crate) fn keeps_legacy(&self, in_force: &InForce) -> bool {
         matches!(self, Realm::Namespace(joined) if joined.keeps_legacy(in_force))
@@ -75,20 +104,22 @@ impl Realm {
         matches!(self, Realm::Namespace(joined) if joined.of(in_force).is_none())
     }
 
-    /// The namespace as its client named it.
-    pub(crate) fn namespace_name(&self) -> Option<&Arc<str>> {
+    /// The namespace that the client has joined.
+    pub(crate) fn joined(&self) -> Option<&Arc<JoinedNamespace>> {
         match self {
-            Realm::Namespace(joined) => Some(&joined.name),
+            Realm::Namespace(joined) => Some(joined),
             Realm::Every | Realm::Stream(_) => None,
         }
     }
 
+    /// The namespace as its client named it.
+    pub(crate) fn namespace_name(&self) -> Option<&Arc<str>> {
+        self.joined().map(|joined| &joined.name)
+    }
+
     /// The namespace; `None` where it is none, or a reload has taken it away.
     pub(crate) fn namespace<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Namespace>> {
-        match self {
-            Realm::Namespace(joined) => joined.of(in_force),
-            Realm::Every | Realm::Stream(_) => None,
-        }
+        self.joined()?.of(in_force)
     }
 
     /// The route of the one stream; `None` where there are many, or a reload has taken it away.

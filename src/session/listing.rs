@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
 
 use super::handle::{Directive, SessionHandle};
+use super::joined_namespace::JoinedNamespace;
 use crate::config::Queue;
 use crate::event::Position;
 use crate::rollout::TransportKind;
@@ -32,6 +33,8 @@ pub(crate) struct SessionInfo {
     pub(crate) protocol: &'static str,
     /// `websocket`.
     pub(crate) transport: &'static str,
+    /// The namespace that it is a socket of.
+    pub(crate) namespace: Option<Arc<JoinedNamespace>>,
     /// Where its rollout has it.
     pub(crate) cohort: TransportKind,
     /// Unix seconds.
@@ -62,6 +65,8 @@ pub(crate) struct SubscriptionInfo {
 pub(super) struct Shown {
     /// The word for what moves its messages.
     pub(crate) transport: Option<&'static str>,
+    /// The namespace that it is a socket of.
+    pub(crate) namespace: Option<Arc<JoinedNamespace>>,
     /// What waits to be sent, in the outbox and behind the subscriptions.
     pub(crate) queued: Queue,
     /// In the order of subscribing.
@@ -111,6 +116,7 @@ pub(super) async fn list(members: &[Arc<SessionHandle>]) -> Vec<SessionInfo> {
     let info = |member: &Arc<SessionHandle>| {
         let Shown {
             transport,
+            namespace,
             queued,
             subscriptions,
         } = shown.remove(&member.number).unwrap_or_default();
@@ -121,6 +127,7 @@ pub(super) async fn list(members: &[Arc<SessionHandle>]) -> Vec<SessionInfo> {
             remote: member.client.remote.clone(),
             protocol: member.protocol,
             transport: transport.unwrap_or("websocket"),
+            namespace,
             cohort: member.cohort.transport(),
             connected_at: member.connected_at,
             queued,

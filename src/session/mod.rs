@@ -14,6 +14,7 @@ mod context;
 pub(crate) mod credentials;
 mod delivery;
 mod drain;
+mod event_names;
 mod filter;
 mod frame;
 mod handle;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 
 pub(crate) use crate::session::credentials::Presented;
 pub(crate) use accepted::{Accepted, Handshake, Mode, Seat, SingleForm};
+pub(crate) use joined_namespace::JoinedNamespace;
 pub(crate) use recovery::LeftSession;
 pub(crate) use services::Services;
 

@@ -39,18 +39,15 @@ impl AccessRecord {
             return;
         }
         member.cohort.join(cohort);
-        let telemetry = &cx.shared.telemetry;
-        let meters = telemetry
-            .sessions
-            .route_meters(cx.realm.name(), protocol, cohort.as_str());
-        meters.sessions.inc();
+        let meters = cx.realm.meters(&cx.shared.telemetry, protocol, cohort);
+        meters.enter();
         let before = std::mem::replace(&mut self.meters, meters);
-        before.sessions.dec();
+        before.leave();
     }
 
     /// The session is over; bytes that came from its client, and that left.
     pub(crate) fn end(&self, cx: &Context, (bytes_in, bytes_out): (u64, u64)) {
-        self.meters.sessions.dec();
+        self.meters.leave();
         let member = cx.member();
         let (side, code) = self.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
         cx.shared

@@ -1,7 +1,7 @@
 //! Every metric family on one page. The registry puts `crossfade_` before each name.
 //!
 //! Labels hold configured names and fixed words only, never what a client sent; `route="-"` is what belongs to no route, such as
-//! the multiplexed connection itself. Absent until their policies exist: `guard_result`, `namespace_messages_total`.
+//! the multiplexed connection itself. Absent until its policy exists: `guard_result`.
 
 /// One family: what it is called, what it says, what splits it.
 #[derive(Debug)]
@@ -41,6 +41,18 @@ pub(crate) const BYTES: Family = family(
     "bytes_total",
     &["route", "protocol", "direction"],
     "Bytes of realtime messages with their frames; direction is in or out",
+);
+/// `namespace_sessions`.
+pub(crate) const NAMESPACE_SESSIONS: Family = family(
+    "namespace_sessions",
+    &["namespace", "cohort"],
+    "Clients of Socket.IO that have joined a namespace now; cohort is websocket, or legacy where the rollout keeps them on long-polling",
+);
+/// `namespace_messages_total`.
+pub(crate) const NAMESPACE_MESSAGES: Family = family(
+    "namespace_messages_total",
+    &["namespace", "event", "direction"],
+    "Packets of Socket.IO; event is a name of the configuration or of crossfade, and - for any other and for what is no event; direction is in (from clients) or out (to clients)",
 );
 /// `event_latency_seconds`.
 pub(crate) const EVENT_LATENCY: Family = family(

@@ -14,6 +14,7 @@ mod log;
 mod log_limit;
 pub(crate) mod metric_names;
 mod metric_registry;
+mod namespace;
 mod queue;
 mod rollout;
 mod session;
@@ -39,6 +40,7 @@ pub(crate) use lifecycle::LifeTelemetry;
 pub(crate) use log::LogControl;
 use log_limit::Floods;
 use metric_registry::Book;
+pub use namespace::PacketMeters;
 #[cfg(test)]
 pub(crate) use rollout::Counts;
 pub(crate) use rollout::{Cohorts, Counted, RolloutTelemetry};
@@ -206,7 +208,7 @@ mod tests {
     fn meters_count_under_their_labels() {
         let telemetry = Telemetry::default();
         let meters = telemetry.sessions.route_meters("feed", "json", "websocket");
-        meters.sessions.inc();
+        meters.enter();
         meters.messages_out.inc_by(3);
         meters.event_latency.observe(0.002);
         let text = telemetry.render();

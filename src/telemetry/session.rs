@@ -7,6 +7,10 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::metric_names;
 use super::metric_registry::{self, Book};
+use super::namespace::NamespaceTelemetry;
+
+/// What belongs to no route.
+const NO_ROUTE: &str = "-";
 
 /// Handles of one route, by protocol and cohort.
 type Kinds = HashMap<(&'static str, &'static str), Arc<Meters>>;
@@ -15,7 +19,9 @@ type Kinds = HashMap<(&'static str, &'static str), Arc<Meters>>;
 #[derive(Debug)]
 pub(crate) struct Meters {
     /// `sessions`: one more while a session lives.
-    pub(crate) sessions: IntGauge,
+    sessions: IntGauge,
+    /// `namespace_sessions`, likewise, where it is a namespace's.
+    namespace_sessions: Option<IntGauge>,
     /// `messages_total`, `direction="in"`.
     pub(crate) messages_in: IntCounter,
     /// `messages_total`, `direction="out"`.
@@ -26,6 +32,20 @@ pub(crate) struct Meters {
     pub(crate) bytes_out: IntCounter,
     /// `event_latency_seconds`.
     pub(crate) event_latency: Histogram,
+}
+
+impl Meters {
+    /// A session begins to count here.
+    pub(crate) fn enter(&self) {
+        self.sessions.inc();
+        self.namespace_sessions.iter().for_each(IntGauge::inc);
+    }
+
+    /// A session counts here no longer.
+    pub(crate) fn leave(&self) {
+        self.sessions.dec();
+        self.namespace_sessions.iter().for_each(IntGauge::dec);
+    }
 }
 
 /// What sessions count.
@@ -41,6 +61,10 @@ pub(crate) struct SessionTelemetry {
     cookies_dropped: IntCounterVec,
     /// By route, then by protocol and cohort: as many as there are label values.
     meters: RwLock<HashMap<Box<str>, Kinds>>,
+    /// Likewise, by namespace.
+    namespace_meters: RwLock<HashMap<Box<str>, Kinds>>,
+    /// What namespaces count beside.
+    pub(crate) namespaces: NamespaceTelemetry,
 }
 
 impl SessionTelemetry {
@@ -55,6 +79,8 @@ impl SessionTelemetry {
             fallbacks: metric_registry::counters(book, &metric_names::FALLBACKS),
             cookies_dropped: metric_registry::counters(book, &metric_names::COOKIES_DROPPED),
             meters: RwLock::default(),
+            namespace_meters: RwLock::default(),
+            namespaces: NamespaceTelemetry::new(book),
         }
     }
 
@@ -65,29 +91,37 @@ impl SessionTelemetry {
         protocol: &'static str,
         cohort: &'static str,
     ) -> Arc<Meters> {
-        let kind = (protocol, cohort);
-        let known = self.meters.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(meters) = known.get(route).and_then(|kinds| kinds.get(&kind)) {
-            return meters.clone();
-        }
-        drop(known);
-        let mut known = self.meters.write().unwrap_or_else(PoisonError::into_inner);
-        let kinds = known.entry(route.into()).or_default();
-        let made = || self.make_meters(route, protocol, cohort);
-        kinds.entry(kind).or_insert_with(made).clone()
+        known_or_made(&self.meters, route, (protocol, cohort), || {
+            self.make_meters(route, protocol, cohort)
+        })
     }
 
-    fn make_meters(&self, route: &str, protocol: &str, cohort: &str) -> Arc<Meters> {
+    /// As [`SessionTelemetry::route_meters`], for the sessions of a namespace, by its configured name: they belong to no route.
+    pub(crate) fn namespace_meters(
+        &self,
+        namespace: &str,
+        protocol: &'static str,
+        cohort: &'static str,
+    ) -> Arc<Meters> {
+        let kind = (protocol, cohort);
+        known_or_made(&self.namespace_meters, namespace, kind, || Meters {
+            namespace_sessions: Some(self.namespaces.sessions(namespace, cohort)),
+            ..self.make_meters(NO_ROUTE, protocol, cohort)
+        })
+    }
+
+    fn make_meters(&self, route: &str, protocol: &str, cohort: &str) -> Meters {
         let messages = |way| self.messages.with_label_values(&[route, protocol, way]);
         let bytes = |way| self.bytes.with_label_values(&[route, protocol, way]);
-        Arc::new(Meters {
+        Meters {
             sessions: self.sessions.with_label_values(&[route, protocol, cohort]),
+            namespace_sessions: None,
             messages_in: messages("in"),
             messages_out: messages("out"),
             bytes_in: bytes("in"),
             bytes_out: bytes("out"),
             event_latency: self.event_latency.with_label_values(&[route, cohort]),
-        })
+        }
     }
 
     /// A connection is closed from our side.
@@ -116,4 +150,23 @@ impl SessionTelemetry {
             .with_label_values(&[route])
             .inc_by(count);
     }
+}
+
+fn known_or_made(
+    all: &RwLock<HashMap<Box<str>, Kinds>>,
+    name: &str,
+    kind: (&'static str, &'static str),
+    make: impl FnOnce() -> Meters,
+) -> Arc<Meters> {
+    let known = all.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(meters) = known.get(name).and_then(|kinds| kinds.get(&kind)) {
+        return meters.clone();
+    }
+    drop(known);
+    let mut known = all.write().unwrap_or_else(PoisonError::into_inner);
+    let kinds = known.entry(name.into()).or_default();
+    kinds
+        .entry(kind)
+        .or_insert_with(|| Arc::new(make()))
+        .clone()
 }

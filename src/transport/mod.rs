@@ -9,11 +9,13 @@ pub(crate) mod timer;
 pub mod websocket;
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::telemetry::PacketMeters;
 use outbox::{Framing, Outbox};
 
 /// One client's connection. Its session owns the outbox, hands it in, and lets go of a transport whose end takes too long.
@@ -49,6 +51,9 @@ pub trait Transport: Send {
 
     /// From now on a message of the client may have so many bytes.
     fn limit_messages(&mut self, bytes: usize);
+
+    /// From now on counts the packets of a namespace's client here, where it carries one.
+    fn count_packets(&mut self, _: Arc<PacketMeters>) {}
 
     /// Bytes read from the client.
     fn bytes_read(&self) -> u64;

@@ -253,6 +253,21 @@ impl Outbox {
             .count()
     }
 
+    /// The text messages that wait for a WebSocket, each in its one or two pieces.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let behind = self.pieces.iter().skip(1).map(Some).chain([None]);
+        let pairs = self.pieces.iter().zip(behind);
+        pairs.filter_map(|(piece, next)| {
+            let OutboxPart::Message(start) = piece.part else {
+                return None;
+            };
+            let rest = next.filter(|next| next.continues());
+            let rest = rest.map_or(&[][..], |next| next.rest(0));
+            let message = piece.rest(usize::from(start));
+            (!packet::is_binary(&piece.bytes)).then_some((message, rest))
+        })
+    }
+
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

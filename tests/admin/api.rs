@@ -133,6 +133,7 @@ async fn the_dial_over_the_api() {
             "by",
             "salt",
             "routes",
+            "namespaces",
             "sessions",
             "durable",
             "generation",
@@ -149,7 +150,7 @@ async fn the_dial_over_the_api() {
         rest,
         json!({
             "name": "web", "percent": 25, "effective_percent": 25, "state": "running", "source": "config",
-            "by": "user", "salt": "web", "routes": ["feed"], "sessions": 0, "durable": true, "generation": 1,
+            "by": "user", "salt": "web", "routes": ["feed"], "namespaces": [], "sessions": 0, "durable": true, "generation": 1,
         })
     );
 

@@ -3,3 +3,4 @@
 mod api;
 mod explain;
 mod explain_namespace;
+mod namespaces;

@@ -2,3 +2,4 @@
 
 mod check_live;
 mod commands;
+mod demo;

@@ -308,6 +308,7 @@ async fn admin_api_lists_and_reaches_connected_sessions() {
             "remote",
             "protocol",
             "transport",
+            "namespace",
             "cohort",
             "connected_at",
             "queued",

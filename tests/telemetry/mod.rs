@@ -3,4 +3,5 @@
 mod alarms;
 mod logs;
 mod metrics;
+mod namespaces;
 mod traces;

@@ -15,6 +15,7 @@ use crate::config::By;
 use crate::rollout::controller::{ChangeRefused, ControlledRollout};
 use crate::rollout::record::{Action, ChangeSource, RolloutChange};
 use crate::rollout::{Percent, StageState, thousandths};
+use crate::session::JoinedNamespace;
 use crate::session::listing::SessionInfo;
 use crate::storage::rfc3339;
 
@@ -39,7 +40,9 @@ pub(crate) struct RolloutStatus {
     salt: String,
     /// The bridged routes that it governs, by name.
     routes: Vec<Arc<str>>,
-    /// Sessions with a subscription on one of these routes.
+    /// The namespaces of Socket.IO that it governs, by their configured names.
+    namespaces: Vec<String>,
+    /// Sessions in one of these namespaces, and others with a subscription on one of these routes.
     sessions: usize,
     /// Whether what an operator sets outlives the process: `server.state_dir` is set.
     durable: bool,
@@ -226,10 +229,23 @@ fn show(status: ControlledRollout, admin: &Admin, sessions: &[SessionInfo]) -> R
         .filter(|route| route.rollout.as_ref().is_some_and(|r| r.name == plan.name))
         .map(|route| route.name.clone())
         .collect();
-    let governed = sessions.iter().filter(|session| {
+    let socketio = in_force.config.socketio.as_deref();
+    let namespaces = socketio
+        .into_iter()
+        .flat_map(|socketio| &socketio.namespaces);
+    let governing = |joined: &JoinedNamespace| joined.of(&in_force)?.rollout.as_ref();
+    let is_governed = |session: &&SessionInfo| {
+        if let Some(rollout) = session.namespace.as_deref().and_then(governing) {
+            return rollout.name == plan.name;
+        }
         let mut subscriptions = session.subscriptions.iter();
         subscriptions.any(|subscription| routes.contains(&subscription.route))
-    });
+    };
+    let namespaces = namespaces
+        .filter(|namespace| (namespace.rollout.as_ref()).is_some_and(|r| r.name == plan.name))
+        .map(|namespace| namespace.name.as_str().to_owned())
+        .collect();
+    let governed = sessions.iter().filter(is_governed).count();
     RolloutStatus {
         percent: Percent::new(stage.percent),
         effective_percent: Percent::new(stage.effective_percent()),
@@ -237,8 +253,9 @@ fn show(status: ControlledRollout, admin: &Admin, sessions: &[SessionInfo]) -> R
         source: record.source(),
         by: plan.by,
         salt: plan.salt.clone(),
-        sessions: governed.count(),
+        sessions: governed,
         routes,
+        namespaces,
         durable,
         generation: record.generation,
         changed_at: rfc3339(record.changed_at),

@@ -39,8 +39,10 @@ struct SessionView {
     remote: String,
     /// How its messages are written, such as `json` or `raw`.
     protocol: &'static str,
-    /// How it is connected.
+    /// How it is connected: `websocket` or `polling`.
     transport: &'static str,
+    /// The namespace as its client named it; null where it is no client of Socket.IO.
+    namespace: Option<Arc<str>>,
     /// Where its rollout has it.
     cohort: TransportKind,
     /// Since when it is connected.
@@ -137,6 +139,7 @@ impl From<SessionInfo> for SessionView {
             remote: session.remote,
             protocol: session.protocol,
             transport: session.transport,
+            namespace: session.namespace.map(|joined| joined.name.clone()),
             cohort: session.cohort,
             connected_at: rfc3339(session.connected_at),
             queued: QueuedMessages {

@@ -91,6 +91,15 @@ upstream = "legacy"
 source = "sse"
 rollout = "demo"
 
+# The same list for socket.io-client, from its connect on.
+[socketio]
+rollout = "demo"
+legacy = "polling"
+
+[[socketio.namespace]]
+name = "/"
+subscribe = ["/api/jobs"]
+
 # Everything else passes through.
 [[route]]
 path = "/{{*path}}"
@@ -109,6 +118,7 @@ fn greeting(url: &str, admin: &str, file: &Path, legacy: SocketAddr) -> String {
   the page            {url}/
   the legacy backend  http://{legacy} (untouched)
   the configuration   {}
+  socket.io-client    io(\"{url}\").on(\"message\", console.log)
 
 Try, in another terminal:
   crossfade topics list --admin {admin}

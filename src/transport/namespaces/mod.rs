@@ -1,6 +1,7 @@
 //! The sockets of one Socket.IO client: each namespace that it has joined is a transport by itself, and all of them move over one
 //! Engine.IO connection, in one task, with one write per wake.
 
+mod event_name;
 mod transport;
 
 use std::pin::Pin;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::event_name::event_name;
+use crate::telemetry::PacketMeters;
 use crate::transport::engineio::UpgradePermit;
 use crate::transport::outbox::{Framing, Outbox};
 use crate::transport::{Incoming, Transport};
@@ -147,11 +149,27 @@ impl fmt::Debug for UpgradeGate {
 pub struct NamespaceTransport {
     shared: Arc<Mutex<Shared>>,
     inbox: Arc<Mutex<Inbox>>,
+    meters: Option<Arc<PacketMeters>>,
 }
 
 impl NamespaceTransport {
     pub(super) fn new(shared: Arc<Mutex<Shared>>, inbox: Arc<Mutex<Inbox>>) -> Self {
-        NamespaceTransport { shared, inbox }
+        NamespaceTransport {
+            shared,
+            inbox,
+            meters: None,
+        }
+    }
+
+    /// Hands over what waits, and counts it.
+    fn hand_over(&self, outbox: &mut Outbox, shared: &mut Shared) {
+        if let Some(meters) = &self.meters {
+            for (packet, rest) in outbox.texts() {
+                // Behind the digit of Engine.IO.
+                meters.left(event_name(packet.get(1..).unwrap_or_default(), rest));
+            }
+        }
+        shared.outbox.take_from(outbox);
     }
 
     /// For what decides whether the client may leave polling.
@@ -167,7 +185,12 @@ impl Transport for NamespaceTransport {
 
     fn poll_receive(&mut self, _: &mut Outbox, _: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         match lock(&self.inbox).pop() {
-            Some(message) => Poll::Ready(Ok(message)),
+            Some(message) => {
+                if let (Incoming::Text(packet), Some(meters)) = (&message, &self.meters) {
+                    meters.came(event_name(packet, &[]));
+                }
+                Poll::Ready(Ok(message))
+            }
             None if lock(&self.shared).is_gone => {
                 Poll::Ready(Err(ErrorKind::ConnectionAborted.into()))
             }
@@ -184,7 +207,7 @@ impl Transport for NamespaceTransport {
                 false => Poll::Pending,
             };
         }
-        shared.outbox.take_from(outbox);
+        self.hand_over(outbox, &mut shared);
         Poll::Ready(Ok(()))
     }
 
@@ -200,12 +223,16 @@ impl Transport for NamespaceTransport {
     }
 
     fn poll_end(&mut self, outbox: &mut Outbox, _: &mut Context<'_>) -> Poll<()> {
-        lock(&self.shared).outbox.take_from(outbox);
+        self.hand_over(outbox, &mut lock(&self.shared));
         Poll::Ready(())
     }
 
     fn limit_messages(&mut self, bytes: usize) {
         lock(&self.inbox).max_message = bytes;
+    }
+
+    fn count_packets(&mut self, meters: Arc<PacketMeters>) {
+        self.meters = Some(meters);
     }
 
     fn bytes_read(&self) -> u64 {

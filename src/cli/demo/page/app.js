@@ -210,6 +210,7 @@ async function inbox() {
   };
 }
 
+document.getElementById("socketio").textContent = `io("${location.origin}").on("message", show)`;
 poll();
 stream();
 websocket();
