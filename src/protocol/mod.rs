@@ -46,6 +46,12 @@ pub trait Codec: Send {
     fn tells_patches(&self) -> bool {
         self.has_words()
     }
+
+    /// Whether clients see this event of a route as a list: then it may have several items, whose texts are its data with commas
+    /// between.
+    fn makes_list(&self, _route: &Route, _event: &Event) -> bool {
+        false
+    }
 }
 
 /// One message of a client, whole.

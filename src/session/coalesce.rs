@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{Emit, Poll};
-use crate::event::{Change, ChangeKind, Event, EventKind};
+use crate::event::{Change, ChangeKind, Data, Draft, Event, EventKind};
 use crate::json::{self, Scalar, Value};
 
 /// The net change of a polled topic's entries, in log order: what a client that saw none of them has
@@ -87,6 +87,44 @@ fn before(event: &Event, change: &Change) -> Option<Arc<[u8]>> {
     }
 }
 
+/// Makes one event of those of one name that follow one another, where clients see it as a list; its data is theirs with commas
+/// between.
+pub(crate) fn join_items(entries: &mut Vec<Arc<Event>>, is_list: impl Fn(&Event) -> bool) {
+    let mut joined: Vec<Arc<Event>> = Vec::with_capacity(entries.len());
+    for event in entries.drain(..) {
+        let is_item = event.kind == EventKind::Event && matches!(event.data, Data::Json(_));
+        match joined.last_mut() {
+            Some(last) if is_item && last.kind == event.kind && last.name == event.name => {
+                match (&last.data, is_list(&event)) {
+                    (Data::Json(_), true) => *last = Arc::new(with_items(last, &event)),
+                    _ => joined.push(event),
+                }
+            }
+            _ => joined.push(event),
+        }
+    }
+    *entries = joined;
+}
+
+/// The later event, with the items of an earlier one before its own.
+fn with_items(before: &Event, event: &Event) -> Event {
+    let data = [&before.data.bytes()[..], b",", &event.data.bytes()[..]].concat();
+    let draft = Draft {
+        name: event.name.clone(),
+        id: event.id.clone(),
+        has_own_id: event.has_own_id,
+        data: Data::Json(data.into()),
+        change: None,
+    };
+    Event::new(
+        event.ch,
+        event.position,
+        event.kind.clone(),
+        draft,
+        event.at,
+    )
+}
+
 /// Keeps the newest event of each name; gaps and snapshots stay.
 pub(crate) fn keep_newest(entries: &mut Vec<Arc<Event>>) {
     let mut newest: HashMap<Option<Arc<str>>, u64> = HashMap::new();
@@ -110,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::config::ChangeNames;
-    use crate::event::{Data, Draft, Epoch, GapWhy, Position};
+    use crate::event::{Epoch, GapWhy, Position};
 
     fn poll(emit: Emit) -> Poll {
         Poll {
@@ -170,6 +208,34 @@ mod tests {
 
     fn line(offset: u64, name: &str, data: &str) -> (u64, String, String) {
         (offset, name.into(), data.into())
+    }
+
+    #[test]
+    fn items_of_one_name_that_follow_one_another_are_one_list() {
+        let mut entries = log(&[
+            (EventKind::Event, "created", r#"{"id":1}"#),
+            (EventKind::Event, "created", r#"{"id":2}"#),
+            (EventKind::Event, "created", r#"{"id":3}"#),
+            (EventKind::Event, "updated", r#"{"id":1}"#),
+            (EventKind::Event, "created", r#"{"id":4}"#),
+            (EventKind::Snapshot, "", "[]"),
+            (EventKind::Snapshot, "", "[1]"),
+            (EventKind::Event, "deleted", r#"{"id":4}"#),
+            (EventKind::Event, "deleted", r#"{"id":5}"#),
+        ]);
+        join_items(&mut entries, |event| {
+            event.name.as_deref() != Some("deleted")
+        });
+        let expected = [
+            line(3, "created", r#"{"id":1},{"id":2},{"id":3}"#),
+            line(4, "updated", r#"{"id":1}"#),
+            line(5, "created", r#"{"id":4}"#),
+            line(6, "", "[]"),
+            line(7, "", "[1]"),
+            line(8, "deleted", r#"{"id":4}"#),
+            line(9, "deleted", r#"{"id":5}"#),
+        ];
+        assert_eq!(told(entries), expected);
     }
 
     #[test]

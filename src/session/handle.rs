@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::answer_body::AnswerBody;
 use super::client::Client;
 use super::cohort::SessionCohort;
 use super::listing::Asked;
-use super::upstream_request::AnswerBody;
 use crate::config::Auth;
 use crate::hub::WakeFlag;
 use crate::policy::auth::Authenticated;

@@ -1,6 +1,7 @@
 //! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
 
 mod accepted;
+mod answer_body;
 mod auth;
 mod beginning;
 mod checks;

@@ -12,23 +12,23 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::header::{CONTENT_TYPE, SET_COOKIE};
+use hyper::header::SET_COOKIE;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use headers::{headers_of, told};
 
 use super::Services;
+use super::answer_body::AnswerBody;
 use super::client::{Client, Located};
 use super::credentials::Presented;
 use crate::config::{Calls, Route};
 use crate::error::{Code, Error, ErrorKind, Refusal};
-use crate::event::Data;
 use crate::http::body::{Body, empty, full};
 use crate::http::{header_names, hop_by_hop};
 use crate::packet::Packet;
 use crate::policy::auth::{Authenticated, csrf};
-use crate::protocol::{Codec, Output, Req, ResBody, Tag};
+use crate::protocol::{Codec, Output, Req, Tag};
 use crate::router::InForce;
 use crate::upstream::{ClientAddress, Purpose};
 
@@ -57,30 +57,6 @@ struct Reply {
     body: AnswerBody,
 }
 
-/// The body of an answer.
-#[derive(Clone, Debug)]
-pub(super) struct AnswerBody {
-    bytes: Bytes,
-    /// The backend calls it bytes, whatever they look like.
-    is_opaque: bool,
-}
-
-impl AnswerBody {
-    /// What it is: as the backend says, else by its bytes.
-    pub(crate) fn kind(&self) -> ResBody<'_> {
-        let body = &self.bytes;
-        match (body.is_empty(), std::str::from_utf8(body)) {
-            (true, _) => ResBody::Empty,
-            (false, _) if self.is_opaque => ResBody::Binary(body),
-            (false, Err(_)) => ResBody::Binary(body),
-            (false, Ok(text)) => match Data::classify(body.clone()) {
-                Data::Json(_) => ResBody::Json(body),
-                Data::Text(_) => ResBody::Text(text),
-            },
-        }
-    }
-}
-
 impl CallAnswer {
     /// Answers the request.
     pub(crate) fn encode(&self, id: &Tag, codec: &mut dyn Codec, send: &mut dyn FnMut(Packet)) {
@@ -104,15 +80,6 @@ impl CallAnswer {
         let reply = self.0.as_ref().ok()?;
         reply.status.is_success().then_some(&reply.body)
     }
-}
-
-/// Whether a backend calls its answer bytes (RFC 2046, section 4.5.1).
-fn is_opaque(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next());
-    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/octet-stream"))
 }
 
 /// The sender of a request.
@@ -297,10 +264,7 @@ impl Errand {
         Ok(Reply {
             status: head.status,
             headers: told(&head.headers),
-            body: AnswerBody {
-                bytes: body,
-                is_opaque: is_opaque(&head.headers),
-            },
+            body: AnswerBody::new(body, &head.headers),
         })
     }
 

@@ -430,3 +430,33 @@ async fn namespace_that_a_reload_removes_is_left_by_a_packet() {
     socket.say(r#"421["join",{"name":"ids"}]"#).await;
     assert_eq!(socket.text().await.unwrap(), r#"431[{"status":200}]"#);
 }
+
+#[tokio::test]
+async fn changes_that_deliver_batched_are_one_list() {
+    let file = r#"
+[socketio]
+recovery = false
+
+[[socketio.namespace]]
+name = "/"
+subscribe = ["/list"]
+"#;
+    let proxy = proxy()
+        .poll("/list")
+        .line("source = {kind = \"poll\", every = \"50ms\", emit = \"changes\"}")
+        .line("wrap = \"matters\"")
+        .line("deliver = {every = \"300ms\", max = 100, mode = \"batch\"}")
+        .toml(file)
+        .start()
+        .await;
+    proxy.app().show("[]");
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    assert!(socket.text().await.unwrap().starts_with("40{"));
+    let snapshot = socket.text().await.unwrap();
+    assert_eq!(snapshot, r#"42["snapshot",{"matters":[]}]"#);
+    proxy.app().show(r#"[{"id":1},{"id":2},{"id":3}]"#);
+    let created = socket.text().await.unwrap();
+    let expected = r#"42["created",{"matters":[{"id":1},{"id":2},{"id":3}]}]"#;
+    assert_eq!(created, expected);
+}

@@ -6,6 +6,7 @@ use super::decode::{self, Decoded, Unfinished};
 use super::event::{EventForm, data_of, head};
 use super::words::Words;
 use super::writer::{PacketWriter, ROOM};
+use crate::config::Route;
 use crate::event::Event;
 use crate::event::encodings::EncodingId;
 use crate::packet::{Packet, PayloadDraft};
@@ -100,5 +101,9 @@ impl Codec for SocketIoCodec {
 
     fn has_words(&self) -> bool {
         true
+    }
+
+    fn makes_list(&self, route: &Route, event: &Event) -> bool {
+        EventForm::of(route, event, self.recovery).makes_list()
     }
 }

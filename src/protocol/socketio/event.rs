@@ -45,6 +45,11 @@ impl<'a> EventForm<'a> {
         form
     }
 
+    /// Whether the data is an item of a list.
+    pub(crate) fn makes_list(&self) -> bool {
+        self.wrap.is_some_and(|wrap| wrap.is_list)
+    }
+
     /// Whether it is that of most events: it depends on the namespace alone.
     pub(crate) fn is_plain(&self) -> bool {
         self.snapshot.is_none() && self.wrap.is_none()

@@ -9,7 +9,7 @@ use crate::config::{DeliverMode, Emit, Poll, Route, Slow, Source};
 use crate::event::{Cause, Event, EventKind, GapWhy};
 use crate::hub::ReadProgress;
 use crate::protocol::{Codec, EventView, Output};
-use crate::session::coalesce::{keep_newest, net_change};
+use crate::session::coalesce::{join_items, keep_newest, net_change};
 use crate::session::filter::Seen;
 use crate::session::recovery::Trail;
 use crate::telemetry::Meters;
@@ -104,9 +104,13 @@ impl Subscription {
         let Some(Source::Poll(poll)) = &self.route.source else {
             return false;
         };
+        emits_patches(poll) && (!codec.tells_patches() || self.sees_part())
+    }
+
+    /// Whether its filter looks into the data.
+    fn sees_part(&self) -> bool {
         let filter = self.filter.as_deref();
-        let sees_part = || filter.is_some_and(|filter| !filter.is_about_names_only());
-        emits_patches(poll) && (!codec.tells_patches() || sees_part())
+        filter.is_some_and(|filter| !filter.is_about_names_only())
     }
 
     /// The newest document in place of all patches to it; a gap that waits comes before.
@@ -159,6 +163,12 @@ impl Subscription {
         }
         if keeps_newest {
             keep_newest(&mut events);
+        }
+        // A filter judges each item by itself.
+        if deliver.is_some() && !self.sees_part() {
+            join_items(&mut events, |event| {
+                desk.codec.makes_list(&self.route, event)
+            });
         }
         let mut rest = events.drain(..);
         let mut verdict = match progress {
