@@ -198,6 +198,14 @@ fn describe(judgement: &Value) -> String {
         let auth = words(&reading["policies"]["auth"]);
         lines.push(("read as", format!("{path} (route {route}, auth {auth})")));
     }
+    for namespace in judgement["namespaces"].as_array().into_iter().flatten() {
+        let (name, auth) = (cell(&namespace["name"]), words(&namespace["auth"]));
+        let rollout = &namespace["rollout"];
+        let (by, side) = (words(&rollout["name"]), cell(&rollout["transport"]));
+        let why = cell(&rollout["reason"]);
+        let judged = format!("{name} (auth {auth}, rollout {by}: {side}, {why})");
+        lines.push(("namespace", judged));
+    }
     lines.push(("verdict", verdict(&judgement["verdict"])));
     lines.extend(rollout(&judgement["rollout"]));
     joined_lines(lines)

@@ -88,6 +88,7 @@ fn judge(
     let decided = asked.rollout(passed.identity.as_ref());
     let decision = decided.as_ref().map(|(_, decision)| decision.clone());
     explanation.rollout = decided.map(|(view, _)| view);
+    explanation.namespaces = asked.namespaces(passed.identity.as_ref());
     asked.end(&passed, decision)
 }
 
@@ -196,6 +197,18 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// What each namespace would say to the client, where the place is that of Socket.IO.
+    fn namespaces(&self, identity: Option<&Identity>) -> Vec<document::NamespaceView> {
+        let Destination::SocketIo(socketio) = &self.destination else {
+            return Vec::new();
+        };
+        let (candidate, stages) = (self.candidate(identity), self.world.stages);
+        let namespaces = socketio.namespaces.iter();
+        namespaces
+            .map(|namespace| document::NamespaceView::new(namespace, stages, &candidate))
+            .collect()
+    }
+
     /// What the rollout says, where one may govern the place.
     fn rollout(
         &self,
@@ -212,6 +225,7 @@ impl<'a> Asked<'a> {
                 let decision = rollout::decide(rollout, stages, &candidate);
                 (decision, Some(found.route.clone()))
             }
+            None if matches!(self.destination, Destination::SocketIo(_)) => return None,
             None => decide_for_all(&in_force.routes, stages, &candidate),
         };
         let rollout = route.as_ref().and_then(|route| route.rollout.as_deref());

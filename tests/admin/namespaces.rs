@@ -89,6 +89,30 @@ async fn session_shows_the_namespace_and_no_secret() {
 }
 
 #[tokio::test]
+async fn explanation_judges_each_namespace() {
+    let proxy = proxy().sse("/ids").toml(NAMESPACES).start().await;
+    proxy.tell("/v1/rollouts/chat/kill", &json!({})).await;
+    let path = "/v1/explain?path=/socket.io/&user=alice";
+    let explained = proxy.admin(path).await.json;
+    assert_eq!(explained["action"], "bridge");
+    assert_eq!(explained["rollout"], json!(null));
+    let told = |at: usize| {
+        let namespace = &explained["namespaces"][at];
+        let rollout = &namespace["rollout"];
+        [
+            &namespace["name"],
+            &rollout["transport"],
+            &rollout["reason"],
+        ]
+        .map(|word| word.as_str().unwrap().to_owned())
+    };
+    assert_eq!(told(0), ["/open", "websocket", "none"]);
+    assert_eq!(told(1), ["/pipeline/{id}", "legacy", "killed"]);
+    let explained = proxy.admin("/v1/explain?path=/ids").await.json;
+    assert_eq!(explained.get("namespaces"), None);
+}
+
+#[tokio::test]
 async fn discovery_lists_the_namespaces_of_the_client() {
     let proxy = proxy().sse("/ids").toml(NAMESPACES).start().await;
     let all = json!(["/open", "/pipeline/{id}"]);

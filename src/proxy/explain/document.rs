@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::super::context::Address;
-use crate::config::{Auth, Require, Rollout, Route, Share};
+use crate::config::{Auth, Namespace, Require, Rollout, Route, Share};
 use crate::error::Refusal;
 use crate::http::problem::Problem;
 use crate::policy::Policies;
-use crate::rollout::{self, Decision, Percent, Reason, Stages, TransportKind};
+use crate::rollout::{self, Candidate, Decision, Percent, Reason, Stages, TransportKind};
 use crate::router::{Match, PathReading};
 
 /// What would become of a request.
@@ -28,8 +28,11 @@ pub(crate) struct Explanation {
     pub(crate) policies: PolicyView,
     /// The answer.
     pub(crate) verdict: Verdict,
-    /// What the rollout says; none where no WebSocket is there.
+    /// What the rollout says; none where no WebSocket is there, or where each namespace has its own.
     pub(crate) rollout: Option<RolloutView>,
+    /// The namespaces of Socket.IO, where the path is that of its clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) namespaces: Vec<NamespaceView>,
     /// Other readings of the path that other policies guard.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) readings: Vec<ReadingView>,
@@ -117,6 +120,20 @@ pub(crate) struct RolloutView {
     pub(crate) reason: Reason,
 }
 
+/// A namespace of Socket.IO, as its CONNECT is judged.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Namespace")]
+pub(crate) struct NamespaceView {
+    /// Its name, as the file has it.
+    pub(crate) name: String,
+    /// The `[auth.NAME]`, or a list of them.
+    pub(crate) auth: Option<Names>,
+    /// The roles and claims that are required.
+    pub(crate) require: Option<RequireView>,
+    /// What its rollout says.
+    pub(crate) rollout: RolloutView,
+}
+
 /// Another reading of the path, and the route there.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Reading")]
@@ -181,6 +198,19 @@ impl PolicyView {
             require: policies.require.map(require),
             rate_limit: policies.rate_limit.map(|limit| limit.name.to_string()),
             share: None,
+        }
+    }
+}
+
+impl NamespaceView {
+    pub(super) fn new(namespace: &Namespace, stages: &Stages, candidate: &Candidate) -> Self {
+        let rollout = namespace.rollout.as_deref();
+        let decision = rollout::decide(rollout, stages, candidate);
+        NamespaceView {
+            name: namespace.name.as_str().to_owned(),
+            auth: auth(namespace.auth.iter().map(|auth| &**auth)),
+            require: namespace.require.as_ref().map(require),
+            rollout: RolloutView::new(rollout, stages, &decision),
         }
     }
 }
