@@ -233,3 +233,27 @@ async fn explain_of_a_namespace_names_rule_route_and_policies() {
     let query = "/v1/explain?namespace=/&event=a&args={}";
     assert_eq!(get(&proxy.handle.admin, query).await.status, 422);
 }
+
+#[tokio::test]
+async fn explain_names_the_server_of_legacy_clients() {
+    let backend = backend().await;
+    let tables = [
+        "[rollout.web]\npercent = 50\nby = \"cookie\"\nnever = [\"bob\"]\nalways = [\"ann\"]\n",
+        "[upstream.old]\nservers = [\"http://127.0.0.1:1\"]\n",
+        &route("/feed", "source = \"sse\""),
+        "[socketio]\nrollout = \"web\"\nlegacy_upstream = \"old\"\n",
+    ];
+    let proxy = Proxy::before(&backend, "", &tables.concat()).await;
+    let verdict = async |user: &str| {
+        let query = format!("namespace=/&event=a&user={user}");
+        let judged = explained(&proxy, &query, &[]).await;
+        let text = |verdict: &Value| verdict["why"].as_str().unwrap().to_owned();
+        [text(&judged["verdict"]), text(&judged["event"]["verdict"])]
+    };
+    let [bob, event] = verdict("bob").await;
+    assert!(bob.contains("server of upstream `old`"), "{bob}");
+    assert!(event.starts_with("not judged"), "{event}");
+    let [ann, event] = verdict("ann").await;
+    assert_eq!(ann, "passes: the client joins");
+    assert!(event.starts_with("not_found"), "{event}");
+}

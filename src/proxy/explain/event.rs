@@ -145,7 +145,9 @@ impl JoinedClient<'_> {
         self.refused.map_or(Ok(()), |refused| {
             let why = match refused.status {
                 Some(_) => "not reached: the client is not let into the namespace",
-                None => "open: whether the client is let into the namespace is not known here",
+                None => {
+                    "not judged: whether the client is in the namespace is what its verdict says"
+                }
             };
             Err(Verdict {
                 why: why.to_owned(),

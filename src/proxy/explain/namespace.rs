@@ -11,7 +11,7 @@ use super::document::{RolloutView, Verdict};
 use super::event::JoinedClient;
 use super::namespace_document::{GreetView, NamespaceExplanation};
 use super::{Asked, ExplainRequest, Explanation, World};
-use crate::config::{Legacy, Namespace, Rollout, SocketIo};
+use crate::config::{By, Namespace, Rollout, SocketIo};
 use crate::error::{Code, Refusal};
 use crate::policy::auth::Identity;
 use crate::policy::{Ask, Policies};
@@ -68,7 +68,9 @@ fn judge(
         });
     };
     let place = Policies::of_namespace(namespace);
-    let passed = handshake.and_then(|_| asked.check(Ask::Hello, place));
+    let passed = handshake
+        .and_then(|_| stays(&asked, socketio))
+        .and_then(|()| asked.check(Ask::Hello, place));
     let identity = passed.as_ref().ok();
     let identity = identity.and_then(|passed| passed.identity.as_ref());
     let decided = decide_namespace(&asked, socketio, namespace, identity, told);
@@ -106,6 +108,36 @@ fn handshake(request: &ExplainRequest, socketio: &SocketIo) -> ExplainRequest {
     }
 }
 
+/// The Socket.IO server of before gets the clients whose rollout says legacy, by what their handshake shows.
+fn stays(asked: &Asked<'_>, socketio: &SocketIo) -> Result<(), Verdict> {
+    let (Some(rollout), Some(route)) = (&socketio.rollout, &socketio.legacy_route) else {
+        return Ok(());
+    };
+    let place = Policies {
+        auth: &socketio.auth,
+        ..Policies::default()
+    };
+    let passed = asked.check(Ask::Hello, place).ok();
+    let identity = passed.as_ref().and_then(|passed| passed.identity.as_ref());
+    let is_known = match rollout.by {
+        By::Cookie | By::Ip => true,
+        By::User | By::Tenant => identity.is_some(),
+    };
+    let decision = rollout::decide(
+        Some(rollout),
+        asked.world.stages,
+        &asked.candidate(identity),
+    );
+    let is_drawn = decision.unit.is_none() && may_draw(asked, rollout, identity);
+    if !is_known || is_drawn || decision.transport == TransportKind::WebSocket {
+        return Ok(());
+    }
+    let (name, reason) = (&route.upstream.name, decision.reason.as_str());
+    Err(Verdict::open(format!(
+        "passes: by the rollout's `{reason}` the client goes to the Socket.IO server of upstream `{name}`"
+    )))
+}
+
 /// What the namespace's rollout says; named in the answer.
 fn decide_namespace(
     asked: &Asked<'_>,
@@ -131,7 +163,7 @@ fn decide_namespace(
                     .to_owned(),
             ))
         }
-        Some(_) if socketio.legacy == Legacy::Polling && !asked.is_handshake => {
+        Some(_) if socketio.keeps_legacy() && !asked.is_handshake => {
             Ok(Verdict::open(format!(
                 "{passes}, and stays on long-polling by the rollout's `{reason}`"
             )))
