@@ -233,7 +233,7 @@ async fn walk(
         }
         Destination::SocketIo(socketio) => {
             account.action = "socketio";
-            socketio::answer(connection, &exchange, &socketio, head, body, came).await
+            socketio::answer(connection, exchange, &socketio, head, body, came).await
         }
         Destination::Multiplex => {
             account.action = "websocket";

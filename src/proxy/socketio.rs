@@ -27,8 +27,9 @@ use crate::protocol::engineio::payload::{BadPost, PostedPackets};
 use crate::server::client_connection::Connection;
 use crate::server::request_body::RequestBody;
 use crate::server::upgrade::{Granted, Upgrade};
-use crate::session::Presented;
+use crate::session::credentials::own;
 use crate::session::socketio::SocketIoClient;
+use crate::session::{Handshake, Presented};
 use crate::transport::Transport;
 use crate::transport::engineio::{EngineIo, EngineSettings};
 use crate::transport::namespaces::NamespaceConnection;
@@ -78,7 +79,7 @@ enum Wanted {
 /// Answers a request that passed the edge.
 pub(super) async fn answer(
     connection: &Arc<Connection>,
-    exchange: &RequestContext,
+    exchange: RequestContext,
     socketio: &Arc<SocketIo>,
     head: Parts,
     body: RequestBody,
@@ -86,21 +87,25 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Problem> {
     let query = Query::read(exchange.query.as_deref());
     let is_handshake = exchange.is_handshake;
-    let sessions = &exchange.shared.sessions.engine;
+    let sessions = exchange.shared.sessions.engine.clone();
     let known = |sid: &[u8; 16]| sessions.expect_polling(sid);
     let wanted = match wanted(&head.method, is_handshake, &query, socketio, known) {
         Ok(wanted) => wanted,
         Err(error) => return Ok(refuse(error)),
     };
     match wanted {
-        Wanted::Open(Way::Polling) => open_polling(connection, exchange, socketio, head, came),
-        Wanted::Open(Way::WebSocket) => open_websocket(connection, exchange, socketio, head, came),
-        Wanted::Poll(sid) => Ok(match sessions.poll(&sid).await {
-            Ok(packets) => text(packets),
-            Err(error) => refuse(error),
-        }),
-        Wanted::Post(sid) => post(exchange, socketio, &head, body, &sid).await,
-        Wanted::Probe(sid) => probe(connection, exchange, socketio, head, sid),
+        Wanted::Open(Way::Polling) => open_polling(connection, &exchange, socketio, head, came),
+        Wanted::Open(Way::WebSocket) => open_websocket(connection, &exchange, socketio, head, came),
+        Wanted::Poll(sid) => {
+            // While the poll waits, nothing is kept of its request: the engine reads into the same memory again.
+            drop((head, came, exchange));
+            Ok(match sessions.poll(&sid).await {
+                Ok(packets) => text(packets),
+                Err(error) => refuse(error),
+            })
+        }
+        Wanted::Post(sid) => post(&exchange, socketio, &head, body, &sid).await,
+        Wanted::Probe(sid) => probe(connection, &exchange, socketio, head, sid),
     }
 }
 
@@ -342,15 +347,28 @@ fn client(
     extras.ticket = None;
     let auths = exchange.in_force.config.auths.values();
     let presented = Presented::take(&mut head.headers, extras, auths);
+    let mut handshake = handshake_of(exchange, head.headers, cohort.candidate);
+    keep_no_head(&mut handshake);
     let client = SocketIoClient {
         request_id: exchange.id.to_string(),
-        handshake: handshake_of(exchange, head.headers, cohort.candidate),
+        handshake,
         presented,
         seat: came.entrant.seat.map(shared_seat),
         permit: connection.permit.clone(),
         shared: exchange.shared.clone(),
     };
     (client, cohort.cookie)
+}
+
+/// Copies what is kept of a handshake: one value of it would keep the whole request head in memory.
+fn keep_no_head(handshake: &mut Handshake) {
+    let kept = handshake.headers.values_mut();
+    for value in kept
+        .chain(&mut handshake.origin)
+        .chain([&mut handshake.host])
+    {
+        *value = own(value);
+    }
 }
 
 fn text(packets: Bytes) -> Response<Body> {
