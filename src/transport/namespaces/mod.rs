@@ -1,4 +1,4 @@
-//! The sockets of one SocketTask.IO client: each namespace that it has joined is a transport by itself, and all of them move over one
+//! The sockets of one Socket.IO client: each namespace that it has joined is a transport by itself, and all of them move over one
 //! Engine.IO connection, in one task, with one write per wake.
 
 mod transport;
@@ -194,7 +194,7 @@ impl NamespaceConnection {
 
     fn take_text(&mut self, text: Bytes) {
         let Ok(head) = PacketHead::parse(&text) else {
-            return self.refuse("no packet of SocketTask.IO");
+            return self.refuse("no packet of Socket.IO");
         };
         if self.attachments.is_some() {
             return self.refuse("attachments are missing");
