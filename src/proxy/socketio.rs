@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
@@ -27,9 +28,9 @@ use crate::protocol::engineio::payload::{BadPost, PostedPackets};
 use crate::server::client_connection::Connection;
 use crate::server::request_body::RequestBody;
 use crate::server::upgrade::{Granted, Upgrade};
+use crate::session::Presented;
 use crate::session::credentials::own;
 use crate::session::socketio::SocketIoClient;
-use crate::session::{Handshake, Presented};
 use crate::transport::Transport;
 use crate::transport::engineio::{EngineIo, EngineSettings};
 use crate::transport::namespaces::NamespaceConnection;
@@ -76,37 +77,44 @@ enum Wanted {
     Probe([u8; 16]),
 }
 
-/// Answers a request that passed the edge.
-pub(super) async fn answer(
+/// What a request comes to.
+type Answer = Result<Response<Body>, Problem>;
+
+/// Answers a request that passed the edge. No `async fn`: the future of every request would be as large. And while a poll
+/// waits, nothing is kept of its request: the engine reads into the same memory again.
+pub(super) fn answer(
     connection: &Arc<Connection>,
     exchange: RequestContext,
     socketio: &Arc<SocketIo>,
     head: Parts,
     body: RequestBody,
     came: Came,
-) -> Result<Response<Body>, Problem> {
+) -> Either<Ready<Answer>, BoxFuture<'static, Answer>> {
     let query = Query::read(exchange.query.as_deref());
     let is_handshake = exchange.is_handshake;
     let sessions = exchange.shared.sessions.engine.clone();
     let known = |sid: &[u8; 16]| sessions.expect_polling(sid);
     let wanted = match wanted(&head.method, is_handshake, &query, socketio, known) {
         Ok(wanted) => wanted,
-        Err(error) => return Ok(refuse(error)),
+        Err(error) => return Either::Left(ready(Ok(refuse(error)))),
     };
-    match wanted {
+    Either::Left(ready(match wanted {
         Wanted::Open(Way::Polling) => open_polling(connection, &exchange, socketio, head, came),
         Wanted::Open(Way::WebSocket) => open_websocket(connection, &exchange, socketio, head, came),
-        Wanted::Poll(sid) => {
-            // While the poll waits, nothing is kept of its request: the engine reads into the same memory again.
-            drop((head, came, exchange));
-            Ok(match sessions.poll(&sid).await {
-                Ok(packets) => text(packets),
-                Err(error) => refuse(error),
-            })
-        }
-        Wanted::Post(sid) => post(&exchange, socketio, &head, body, &sid).await,
         Wanted::Probe(sid) => probe(connection, &exchange, socketio, head, sid),
-    }
+        Wanted::Poll(sid) => {
+            return Either::Right(Box::pin(async move {
+                Ok(match sessions.poll(&sid).await {
+                    Ok(packets) => text(packets),
+                    Err(error) => refuse(error),
+                })
+            }));
+        }
+        Wanted::Post(sid) => {
+            let most = socketio.max_payload;
+            return Either::Right(Box::pin(post(exchange, most, head, body, sid)));
+        }
+    }))
 }
 
 fn wanted(
@@ -302,13 +310,12 @@ fn cannot_upgrade() -> Problem {
 }
 
 async fn post(
-    exchange: &RequestContext,
-    socketio: &SocketIo,
-    head: &Parts,
+    exchange: RequestContext,
+    most: usize,
+    head: Parts,
     body: RequestBody,
-    sid: &[u8; 16],
-) -> Result<Response<Body>, Problem> {
-    let most = socketio.max_payload;
+    sid: [u8; 16],
+) -> Answer {
     let length = head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > most) {
@@ -325,7 +332,7 @@ async fn post(
         Err(BadPost::TooLarge) => return Ok(too_large()),
         Err(BadPost::NotText) => return Ok(refuse(EngineError::BadRequest)),
     };
-    let taken = exchange.shared.sessions.engine.post(sid, packets).await;
+    let taken = exchange.shared.sessions.engine.post(&sid, packets).await;
     Ok(match taken {
         Ok(()) => text(Bytes::from_static(b"ok")),
         Err(error) => refuse(error),
@@ -348,7 +355,12 @@ fn client(
     let auths = exchange.in_force.config.auths.values();
     let presented = Presented::take(&mut head.headers, extras, auths);
     let mut handshake = handshake_of(exchange, head.headers, cohort.candidate);
-    keep_no_head(&mut handshake);
+    // One value of a head would keep all of it in memory.
+    let values = handshake.headers.values_mut();
+    let values = values.chain(&mut handshake.origin);
+    values
+        .chain([&mut handshake.host])
+        .for_each(|value| *value = own(value));
     let client = SocketIoClient {
         request_id: exchange.id.to_string(),
         handshake,
@@ -358,17 +370,6 @@ fn client(
         shared: exchange.shared.clone(),
     };
     (client, cohort.cookie)
-}
-
-/// Copies what is kept of a handshake: one value of it would keep the whole request head in memory.
-fn keep_no_head(handshake: &mut Handshake) {
-    let kept = handshake.headers.values_mut();
-    for value in kept
-        .chain(&mut handshake.origin)
-        .chain([&mut handshake.host])
-    {
-        *value = own(value);
-    }
 }
 
 fn text(packets: Bytes) -> Response<Body> {
