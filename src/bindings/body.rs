@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::BindingScope;
 use super::template::{Template, TemplatePart};
+use super::{BindingScope, is_of_the_user};
 use crate::json::Scalar;
 
 /// See the module.
@@ -42,6 +42,23 @@ impl BodyTemplate {
             }
             plain => BodyTemplate::Plain(plain.clone()),
         })
+    }
+
+    /// The names between its braces.
+    pub(crate) fn placeholders(&self) -> Vec<&str> {
+        match self {
+            BodyTemplate::Plain(_) => Vec::new(),
+            BodyTemplate::Text(template) => template.placeholders().collect(),
+            BodyTemplate::List(items) => {
+                items.iter().flat_map(BodyTemplate::placeholders).collect()
+            }
+            BodyTemplate::Table(members) => {
+                let members = members.iter();
+                members
+                    .flat_map(|(_, member)| member.placeholders())
+                    .collect()
+            }
+        }
     }
 
     /// The client's first argument, as it is.
@@ -108,11 +125,6 @@ impl BodyTemplate {
             }
         }
     }
-}
-
-/// Whether a placeholder says something of the user, and nothing that a client chooses.
-fn is_of_the_user(name: &str) -> bool {
-    matches!(name, "user" | "tenant") || name.starts_with("claims.")
 }
 
 /// An argument with its bytes as base64.

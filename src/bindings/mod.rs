@@ -13,6 +13,16 @@ pub(crate) use body::BodyTemplate;
 pub(crate) use namespace_name::NamespaceName;
 pub(crate) use template::Template;
 
+/// Events that clients of Socket.IO keep for themselves: a packet with one closes their connection, and they send none.
+pub(crate) const RESERVED_EVENTS: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
+
 /// Where placeholders find their values.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct BindingScope<'a> {
@@ -28,6 +38,11 @@ pub(crate) struct BindingScope<'a> {
     pub(crate) tenant: Option<&'a str>,
     /// The user's claims.
     pub(crate) claims: Option<&'a Map<String, Value>>,
+}
+
+/// Whether a placeholder says something of the user, and nothing that a client chooses.
+pub(crate) fn is_of_the_user(placeholder: &str) -> bool {
+    matches!(placeholder, "user" | "tenant") || placeholder.starts_with("claims.")
 }
 
 impl BindingScope<'_> {

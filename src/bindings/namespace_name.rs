@@ -9,6 +9,15 @@ const LONGEST: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamespaceName(Arc<str>);
 
+/// What stands between two slashes of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NameSegment<'a> {
+    /// This.
+    Text(&'a str),
+    /// What a client says.
+    Parameter,
+}
+
 impl NamespaceName {
     /// Reads a name.
     ///
@@ -44,6 +53,22 @@ impl NamespaceName {
     /// As it was written.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The names of its parameters.
+    pub(crate) fn params(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter_map(parameter)
+    }
+
+    /// The same for all names that match the same, whatever their parameters are called; of two that match one name, the lesser is
+    /// the closer: it has text where the other has a parameter.
+    pub(crate) fn shape(&self) -> Vec<NameSegment<'_>> {
+        let segments = self.0.split('/');
+        let shaped = segments.map(|segment| match parameter(segment) {
+            Some(_) => NameSegment::Parameter,
+            None => NameSegment::Text(segment),
+        });
+        shaped.collect()
     }
 
     /// What its parameters are in a name that a client sends; `None` where that is another one.
@@ -93,6 +118,15 @@ mod tests {
         for other in ["/pipeline/", "/pipeline", "/pipeline/7/8", "/", ""] {
             assert_eq!(name.matches(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn text_is_closer_than_a_parameter() {
+        let parse = |text| NamespaceName::parse(text).unwrap();
+        let (all, one) = (parse("/pipeline/all"), parse("/pipeline/{id}"));
+        assert!(all.shape() < one.shape());
+        assert_eq!(one.shape(), parse("/pipeline/{name}").shape());
+        assert!(parse("/a/{x}").shape() < parse("/{x}/a").shape());
     }
 
     #[test]

@@ -77,6 +77,14 @@ impl Template {
         &self.text
     }
 
+    /// The names between its braces.
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            TemplatePart::Text(_) => None,
+            TemplatePart::Placeholder(name) => Some(&**name),
+        })
+    }
+
     /// Path and query, each value percent-encoded.
     ///
     /// # Errors

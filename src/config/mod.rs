@@ -18,12 +18,14 @@ mod log;
 mod metrics;
 mod names;
 mod parser;
+mod path_shape;
 pub(crate) mod query;
 mod rate_limit;
 mod refresh_on;
 mod require;
 mod rollout;
 mod route;
+mod route_choice;
 mod route_conflicts;
 mod server;
 mod sharing;
@@ -65,6 +67,7 @@ pub(crate) use metrics::Metrics;
 pub(crate) use parser::problem::{Problem, Severity};
 pub use parser::secret::Secret;
 pub(crate) use parser::value::ConfigValue;
+pub(crate) use path_shape::{Part, Shape};
 pub use rate_limit::Rate;
 pub(crate) use rate_limit::{LimitBy, RateLimit};
 #[cfg(test)]
@@ -73,6 +76,8 @@ pub(crate) use require::Require;
 pub(crate) use rollout::{By, Rollout};
 pub(crate) use route::ENCODINGS;
 pub use route::Route;
+#[cfg(test)]
+pub(crate) use route_choice::most_specific;
 pub use server::Underscores;
 pub(crate) use server::{Limits, Listen, ProxyProtocol, RESPONSE_HEADERS, Server};
 pub(crate) use sharing::{Share, Tripwire};
@@ -92,6 +97,7 @@ use parser::placeholder::Env;
 use parser::table::Table;
 use parser::units;
 use route_conflicts::Placed;
+use socketio::ReachableRoutes;
 
 /// Everything one file says.
 #[derive(Clone, Debug, PartialEq)]
@@ -223,10 +229,15 @@ fn everything(root: &Table<'_>) -> Config {
     let routes = root.tables("route", |table, index| {
         Some(Placed::read(table, index, &names))
     });
+    let written = routes.len();
     let routes = route_conflicts::settle(root.desk, &server.prefix, routes);
     let websocket = root.table("websocket", |table| websocket::read(table, &names));
     let socketio = root.optional_table("socketio", |table| {
-        socketio::read(table, &names, &server.prefix, &routes)
+        let routes = ReachableRoutes {
+            routes: &routes,
+            are_all_known: routes.len() == written && root.desk.is_whole(),
+        };
+        socketio::read(table, &names, &server.prefix, routes)
     });
     auth::refuse_stripped(root, &auths, &rollouts);
     unused_keys::judge(root, &websocket, &names);

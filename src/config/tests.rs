@@ -10,6 +10,7 @@ use super::*;
 mod certificates;
 mod edge;
 mod example;
+mod socketio;
 mod union;
 
 const SMALLEST: &str = r#"

@@ -2,14 +2,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Random name of one topic's life; a position means nothing under another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Epoch(pub(crate) u32);
 
 /// A place in a topic's log: `<epoch>-<offset>` on the wire, the epoch in base 36.
 ///
 /// The offset counts from 1; 0 is the place before the first event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// Which life of the topic.
     pub(crate) epoch: Epoch,

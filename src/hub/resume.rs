@@ -56,6 +56,16 @@ pub(super) fn begin(log: &mut History, start: Start, join: Join, now: Instant) -
             }
         }
         Start::After(position) => lose(log, position, log.head(), GapWhy::Epoch, now),
+        Start::Lost(from) => {
+            let is_known = from.is_none_or(|from| log.knows(from));
+            let why = match is_known {
+                true => GapWhy::Expired,
+                false => GapWhy::Epoch,
+            };
+            let cursor = newcomer(log, join, now).cursor;
+            let from = from.unwrap_or_else(|| log.position(cursor));
+            lose(log, from, cursor, why, now)
+        }
         Start::Moved(position) => lose(log, position, log.head(), GapWhy::Config, now),
     }
 }

@@ -50,7 +50,7 @@ impl Subscriber {
     ///
     /// Also whether it is to begin with a request of its own.
     pub(super) fn begin(topic: Arc<Topic>, slot: u32, start: Start) -> (Joined, bool) {
-        let resumes = !matches!(start, Start::Live);
+        let resumes = !matches!(start, Start::Live | Start::Lost(_));
         let join = match &topic.route.load().source {
             Some(Source::Sse(sse)) => sse.join,
             Some(Source::Poll(_)) | None => Join::Live,

@@ -135,7 +135,7 @@ impl Topic {
     /// Whether a client that begins like this can go on here: its place is known.
     pub(crate) fn knows(&self, start: &Start) -> bool {
         match start {
-            Start::Live => false,
+            Start::Live | Start::Lost(_) => false,
             Start::After(at) | Start::Moved(at) => {
                 // A client that has everything of a stream that was lost and left gets nothing more here.
                 let is_left =

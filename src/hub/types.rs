@@ -36,6 +36,9 @@ pub enum Start {
     /// After the event with this id. Because a client that brings an id may have seen any of the events that show it,
     /// "after" is after the first of them: some may come twice, none is lost. An empty id is [`Start::Live`].
     LastEventId(Arc<str>),
+    /// As a newcomer, for a client that was here before, and could not come back to its session: a gap from this position, where it
+    /// is known, comes first.
+    Lost(Option<Position>),
     /// As `After`, for a client that a reload moved here: the gap says `config`.
     Moved(Position),
 }

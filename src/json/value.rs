@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize};
 
 use super::{DEPTH, Index, Unread, is_json, number, scan};
 
@@ -29,7 +30,7 @@ pub(crate) enum Form {
 }
 
 /// A plain value, spelled in one way only: equal where the values are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scalar {
     /// `null`.
     Null,

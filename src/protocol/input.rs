@@ -88,6 +88,7 @@ impl Input {
                 ack: event.ack,
                 event: event.name.as_str().into(),
                 error: None,
+                reply: None,
             })),
             Input::Ping | Input::Pong | Input::Connect(_) | Input::Leave => Tag::None,
         }
@@ -118,13 +119,13 @@ impl fmt::Debug for Connect {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientEvent {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// What comes behind the name. An attachment stands as `{"_placeholder":true,"num":n}` there, where there are any.
-    pub(crate) args: Vec<Value>,
+    pub args: Vec<Value>,
     /// What the placeholders stand for, each number in range.
-    pub(crate) attachments: Vec<Bytes>,
+    pub attachments: Vec<Bytes>,
     /// The number of its acknowledgement, where it asks for one.
-    pub(crate) ack: Option<u64>,
+    pub ack: Option<u64>,
 }
 
 /// A client's request upstream.

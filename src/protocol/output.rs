@@ -115,8 +115,8 @@ pub enum Output<'a> {
     Emit {
         /// Its name.
         event: &'a str,
-        /// What comes behind the name, each a JSON text.
-        args: &'a [&'a [u8]],
+        /// What comes behind the name.
+        body: ResBody<'a>,
     },
 }
 
@@ -131,7 +131,7 @@ pub struct DrainedAt<'a> {
     pub(crate) o: Position,
 }
 
-/// A call's answer body.
+/// A call's answer body, or what an event bears.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ResBody<'a> {
     /// None.
@@ -142,4 +142,15 @@ pub enum ResBody<'a> {
     Text(&'a str),
     /// Anything else (base64 on the wire).
     Binary(&'a [u8]),
+}
+
+impl ResBody<'_> {
+    /// Its bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            ResBody::Empty => 0,
+            ResBody::Text(text) => text.len(),
+            ResBody::Json(bytes) | ResBody::Binary(bytes) => bytes.len(),
+        }
+    }
 }

@@ -23,4 +23,6 @@ pub struct EventTag {
     pub(crate) event: Arc<str>,
     /// The event that tells a refusal where no acknowledgement does.
     pub(crate) error: Option<Arc<str>>,
+    /// The event that tells all sockets of the user what came of it.
+    pub(crate) reply: Option<Arc<str>>,
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hyper::header::ORIGIN;
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Response};
+use hyper::{HeaderMap, Method, Response};
 
 use super::context::RequestContext;
 use super::context::{AuthContext, AuthOutcome, Came};
 use super::limits;
-use super::socketio;
 use super::subprotocol::Subprotocols;
 use super::target::Destination;
 use crate::config::{Auth, Cors, Route};
@@ -69,7 +69,7 @@ pub(crate) async fn enforce(
                     return Ok(Checked::Answered(answer));
                 }
                 if let Destination::SocketIo(_) = destination
-                    && !socketio::may_come_without_origin(head)
+                    && !may_come_without_origin(head)
                 {
                     let public_url = in_force.config.server.public_url.as_deref();
                     cors::judge(&head.headers, host, public_url, place.cors)?;
@@ -341,7 +341,7 @@ pub(crate) fn marks_of_nowhere(exchange: &RequestContext, head: &Parts) -> CorsH
 ///
 /// # Errors
 /// No authority verifies it.
-async fn identify(
+pub(super) async fn identify(
     exchange: &RequestContext,
     headers: &HeaderMap,
     auths: &[Arc<Auth>],
@@ -372,4 +372,10 @@ pub(super) fn judge_csrf(head: &Parts, auth: &Auth) -> Result<(), Problem> {
         }
         None => Ok(()),
     }
+}
+
+/// Browsers send no `Origin` with a GET to their own origin.
+fn may_come_without_origin(head: &Parts) -> bool {
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    is_read && !head.headers.contains_key(ORIGIN)
 }

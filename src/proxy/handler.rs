@@ -11,8 +11,9 @@ use hyper::{Request, Response, StatusCode, Version};
 use super::context::RequestContext;
 use super::enforce::{self, Checked};
 use super::request_record::RequestRecord;
+use super::socketio::SocketIoRequest;
 use super::target::Destination;
-use super::{endpoints, forward, socketio, tunnel, websocket};
+use super::{endpoints, error_response, forward, socketio, tunnel, websocket};
 use crate::error::Side;
 use crate::http::body::Body;
 use crate::http::forwarded::{self, Peer};
@@ -233,7 +234,31 @@ async fn walk(
         }
         Destination::SocketIo(socketio) => {
             account.action = "socketio";
-            socketio::answer(connection, exchange, &socketio, head, body, came).await
+            let client = socketio::recognise(&exchange, &socketio, &head, &came).await;
+            let Some(found) = client.leaves_for(&socketio) else {
+                let asked = SocketIoRequest {
+                    head,
+                    body,
+                    came,
+                    client,
+                };
+                return socketio::answer(connection, exchange, &socketio, asked).await;
+            };
+            let cookie = client.cookie();
+            let answer = match exchange.is_handshake {
+                true => {
+                    tunnel::open(connection, &exchange, &found, head, body, came, account).await
+                }
+                false => {
+                    forward::pass(connection, &exchange, &found, head, body, &came, account).await
+                }
+            };
+            answer.map(|mut response| {
+                if let Some(cookie) = &cookie {
+                    error_response::add_cookie(response.headers_mut(), cookie);
+                }
+                response
+            })
         }
         Destination::Multiplex => {
             account.action = "websocket";

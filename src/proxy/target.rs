@@ -10,7 +10,6 @@ use hyper::http::request::Parts;
 use super::context::Address;
 use super::endpoints::{self, About, OwnEndpoint};
 use super::handshake;
-use super::socketio;
 use super::subprotocol::Subprotocols;
 use crate::config::{CorsMode, Route, SocketIo};
 use crate::http::problem::Problem;
@@ -53,7 +52,7 @@ impl Destination {
         head: &Parts,
         has_no_body: bool,
     ) -> Result<Destination, Problem> {
-        if let Some(socketio) = socketio::find(address) {
+        if let Some(socketio) = socketio_at(address) {
             return Ok(Destination::SocketIo(socketio.clone()));
         }
         let prefix = &address.in_force.config.server.prefix;
@@ -194,4 +193,11 @@ fn route(address: Address<'_>, head: &Parts, has_no_body: bool) -> Result<(Match
         }
     }
     Ok((plain?, Asks::Plainly))
+}
+
+/// Socket.IO, where a path is its.
+fn socketio_at(address: Address<'_>) -> Option<&Arc<SocketIo>> {
+    let socketio = address.in_force.config.socketio.as_ref()?;
+    let rest = socketio.path.strip_prefix(address.path)?;
+    matches!(rest, "" | "/").then_some(socketio)
 }

@@ -207,7 +207,6 @@ fn answer(
         seat: seat.map(shared_seat),
         mode: asked.mode,
         refuse_with,
-        keep: None,
         permit: Some(connection.permit.clone()),
     };
     let in_force = exchange.in_force.clone();

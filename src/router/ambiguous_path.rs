@@ -7,10 +7,9 @@ use std::sync::Arc;
 use hyper::Method;
 
 use super::readings::Readings;
-use super::template::Shape;
 use super::tree::{Named, RouteNode};
-use super::{PathReading, Unclear, fits_host, fits_method};
-use crate::config::{ENCODINGS, Route};
+use super::{PathReading, Unclear};
+use crate::config::{ENCODINGS, Route, Shape};
 
 /// All routes by their folded templates; protected ones come first where two fold into one.
 pub(super) struct AmbiguousPaths {
@@ -55,9 +54,7 @@ impl AmbiguousPaths {
         if !self.looks_at_all && is_plain(path) {
             return Ok(Elsewhere::default());
         }
-        let fits = |route: &Route| {
-            fits_host(route.host.as_deref(), host) && fits_method(&route.methods, method)
-        };
+        let fits = |route: &Route| route.takes(host, method);
         let readings = Readings::of(path).ok_or(Unclear {
             reading: None,
             may_be_taken: false,

@@ -5,7 +5,6 @@
 
 mod ambiguous_path;
 mod readings;
-mod template;
 mod tree;
 
 use std::borrow::Cow;
@@ -14,11 +13,10 @@ use std::sync::Arc;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::config::{Config, Route};
+use crate::config::{Config, Route, Shape};
 use crate::http::RequestViolation;
 use crate::http::path::without_parameters;
 use ambiguous_path::{AmbiguousPaths, Elsewhere};
-use template::Shape;
 use tree::{Named, RouteNode};
 
 /// The configuration in force, replaced as a whole by a reload.
@@ -161,9 +159,7 @@ impl RouteTable {
     /// `host` is the request's host without port, lower case; `path` is canonical, without query.
     pub(crate) fn find(&self, host: &str, method: &Method, path: &str) -> Option<Match> {
         let mut values = Vec::new();
-        let fits = |route: &Route| {
-            fits_host(route.host.as_deref(), host) && fits_method(&route.methods, method)
-        };
+        let fits = |route: &Route| route.takes(host, method);
         let named = self
             .root
             .find(Some(path.strip_prefix('/')?), &mut values, &fits)?;
@@ -270,25 +266,6 @@ fn writes(route: &Arc<Route>) -> Vec<Write> {
         }
     });
     writes.collect()
-}
-
-fn fits_host(pattern: Option<&str>, host: &str) -> bool {
-    let Some(pattern) = pattern else {
-        return true;
-    };
-    match pattern.strip_prefix("*.") {
-        None => pattern.eq_ignore_ascii_case(host),
-        Some(suffix) => host
-            .split_once('.')
-            .is_some_and(|(label, rest)| !label.is_empty() && suffix.eq_ignore_ascii_case(rest)),
-    }
-}
-
-/// An empty list is every method; HEAD goes where GET goes.
-fn fits_method(methods: &[Method], method: &Method) -> bool {
-    methods.is_empty()
-        || methods.contains(method)
-        || (*method == Method::HEAD && methods.contains(&Method::GET))
 }
 
 /// A parameter's value as the backend's own framework would show it.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{RefreshOn, Replay, Share, Slow, Source, Sse, Upstream};
+use crate::config::{RefreshOn, Replay, Share, Slow, Source, Sse, Upstream, most_specific};
 
 mod lookalikes;
 
@@ -276,5 +276,34 @@ proptest! {
             .min_by_key(|template| rank(template));
         let found = table.find("h", &Method::GET, &path);
         prop_assert_eq!(found.as_ref().map(|m| m.route.path.as_str()), by_hand.map(String::as_str));
+    }
+
+    /// What `check` judges bindings by is the router's own choice.
+    #[test]
+    fn route_that_is_chosen_by_hand_is_the_trees(
+        written in prop::collection::vec(
+            (
+                prop::collection::vec(prop_oneof!["a", "b", Just("{x}".into())], 1..3),
+                any::<bool>(),
+                prop_oneof![Just(None), Just(Some("h")), Just(Some("*.h")), Just(Some("x.h"))],
+                prop_oneof![Just(vec![]), Just(vec![Method::GET]), Just(vec![Method::POST])],
+            ),
+            1..12,
+        ),
+        path in prop::collection::vec(prop_oneof!["a", "b", "c", Just("".into())], 1..5),
+        host in prop_oneof!["h", "x\\.h", "y\\.h", "\\*\\.h", "z"],
+        method in prop_oneof![Just(Method::GET), Just(Method::HEAD), Just(Method::POST)],
+    ) {
+        let routes = written.into_iter().map(|(parts, has_rest, host, methods)| {
+            let rest = if has_rest { "/{*rest}" } else { "" };
+            let host = host.map(str::to_owned);
+            Arc::new(Route { host, methods, ..route(&format!("/{}{rest}", parts.join("/"))) })
+        });
+        let routes: Vec<_> = routes.collect();
+        let path = format!("/{}", path.join("/"));
+        let found = RouteTable::new(&routes).find(&host, &method, &path);
+        let chosen = most_specific(&routes, &host, &method, &path);
+        let place = |route: Option<&Arc<Route>>| route.map(Arc::as_ptr);
+        prop_assert_eq!(place(found.as_ref().map(|found| &found.route)), place(chosen));
     }
 }

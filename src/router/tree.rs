@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::template::Part;
-use crate::config::Route;
+use crate::config::{Part, Route};
 
 /// A route with its own names for its shape's parameters.
 pub(super) struct Named {
@@ -15,16 +14,6 @@ pub(super) struct Named {
 impl Named {
     pub(super) fn new(route: Arc<Route>, names: Vec<String>) -> Self {
         Named { route, names }
-    }
-
-    /// Exact host before one label before any; then a route with methods before one without.
-    fn rank(&self) -> (u8, bool) {
-        let host = match self.route.host.as_deref() {
-            Some(host) if host.starts_with("*.") => 1,
-            Some(_) => 0,
-            None => 2,
-        };
-        (host, self.route.methods.is_empty())
     }
 }
 
@@ -51,7 +40,7 @@ impl RouteNode {
                 return child.insert(parts, named);
             }
         };
-        let at = leaf.partition_point(|other| other.rank() <= named.rank());
+        let at = leaf.partition_point(|other| other.route.rank() <= named.route.rank());
         leaf.insert(at, named);
     }
 

@@ -8,7 +8,6 @@ use hyper::header::HeaderValue;
 
 use super::credentials::Presented;
 use super::joined_namespace::JoinedNamespace;
-use super::resume_secret::Keep;
 use crate::config::{Emit, Route, Source};
 use crate::policy::auth::Authenticated;
 use crate::policy::connection_limits::Permit;
@@ -37,8 +36,6 @@ pub(crate) struct Accepted {
     pub(crate) mode: Mode,
     /// Accept, then close at once with this code (4300 and its like).
     pub(crate) refuse_with: Option<u16>,
-    /// How the client may come back over another transport, where its protocol lets it.
-    pub(crate) keep: Option<Keep>,
     /// The connection's place under the caps, given back with its end.
     pub(crate) permit: Option<Arc<Permit>>,
 }
@@ -149,7 +146,6 @@ pub(super) fn example() -> Accepted {
         seat: None,
         mode: Mode::Multiplex,
         refuse_with: None,
-        keep: None,
         permit: None,
     }
 }

@@ -1,4 +1,4 @@
-//! How a session follows commands, reloads and rollouts, waits without a transport, and ends.
+//! How a session follows commands, reloads and rollouts, and ends.
 
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::accepted::Mode;
 use super::auth::expiry::drop_revoked;
 use super::connection::{Round, Session};
-use super::context::Effects;
+use super::context::{Effects, Realm};
 use super::drain::{Drain, Exit, exit, is_exit, spread, window};
 use super::handle::Directive;
 use super::listing::Shown;
-use super::namespace;
+use super::namespace::{self, coming_back};
 use super::reconcile::{self, Wanted};
 use super::slow::{self, Slowness};
 use super::subscription::{Subscription, SubscriptionVerdict, refusal_of};
@@ -21,7 +21,6 @@ use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
 use crate::protocol::{DrainedAt, Output, Tag};
 use crate::rollout::TransportKind;
-use crate::transport::Transport;
 
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -48,8 +47,8 @@ impl Session {
                         self.announce(exit, "same", why, now);
                     }
                 }
+                Directive::Emit(emission) => namespace::emit(self, &emission),
                 Directive::Stay => self.leaving.stay_with_node(),
-                Directive::Attach(transport) => self.go_on_over(transport),
             }
         }
     }
@@ -87,6 +86,9 @@ impl Session {
         };
         if let Some(url) = url {
             self.cx.follow_name(&url);
+        }
+        if self.cx.realm.is_removed(&self.cx.in_force) {
+            return self.close(4004, "", now);
         }
         self.link.limit_messages(self.cx.max_message());
         if !reconcile::admits_origin(&self.cx, &self.access.presented) {
@@ -163,42 +165,6 @@ impl Session {
         self.link.say(&exit.announced(next, why, &at, now));
     }
 
-    /// The transport is gone: the session waits for another where its client may come back, and is over where it may not.
-    pub(super) fn lose_transport(&mut self, now: Instant) -> Round {
-        let Some(parking) = &mut self.parking else {
-            return Round::Gone;
-        };
-        let memory = || self.cx.shared.hub.reserve();
-        if self.closing_until.is_some() || !parking.park(memory(), now) {
-            return Round::Gone;
-        }
-        parking.outlive(self.link.detach());
-        Round::Again
-    }
-
-    /// The client is back.
-    pub(super) fn go_on_over(&mut self, transport: Box<dyn Transport>) {
-        let read = self.link.attach(transport);
-        self.link.limit_messages(self.cx.max_message());
-        self.heartbeat.hear();
-        if let Some(parking) = &mut self.parking {
-            parking.unpark();
-            parking.outlive(read);
-        }
-    }
-
-    /// Until when the session waits for its client to come back, where it does.
-    pub(super) fn parked_until(&self) -> Option<Instant> {
-        self.parking.as_ref()?.until()
-    }
-
-    /// Whether a parked session has waited long enough, or takes memory that is not there.
-    pub(super) fn is_forgotten(&mut self, now: Instant) -> bool {
-        let waiting = self.link.outbox().bytes();
-        let parking = self.parking.as_mut();
-        parking.is_some_and(|parking| parking.is_over(waiting, now))
-    }
-
     /// What the admin API is to know.
     fn shown(&self) -> Shown {
         let mut queued = self.link.queued();
@@ -248,6 +214,7 @@ impl Session {
 
     /// The end has begun, from either side.
     pub(super) fn closed(&mut self, now: Instant) {
+        coming_back::part(self);
         self.subscriptions.clear();
         self.calls = Vec::new();
         self.leaving = Drain::default();
@@ -257,8 +224,8 @@ impl Session {
     /// Acts on what a subscription came to.
     pub(super) fn finish(&mut self, ch: u32, verdict: SubscriptionVerdict, now: Instant) {
         let ended = self.subscriptions.iter().position(|sub| sub.ch == ch);
-        let route = match ended.and_then(|index| self.subscriptions.get(index)) {
-            Some(sub) => sub.route().clone(),
+        let (route, path) = match ended.and_then(|index| self.subscriptions.get(index)) {
+            Some(sub) => (sub.route().clone(), sub.subscriber().target().url.clone()),
             None => return,
         };
         match verdict {
@@ -266,10 +233,10 @@ impl Session {
             SubscriptionVerdict::Refused(id, end) => {
                 self.subscriptions.retain(|sub| sub.ch != ch);
                 let refusal = refusal_of(&end);
-                if self.cx.realm.is_stream() {
-                    self.refuse_single(&refusal, now);
-                } else {
-                    self.link.refuse(&id, &refusal);
+                match &self.cx.realm {
+                    Realm::Stream(_) => self.refuse_single(&refusal, now),
+                    Realm::Namespace(_) => namespace::refuse_sub(self, &id, &path, &refusal, now),
+                    Realm::Every => self.link.refuse(&id, &refusal),
                 }
             }
             SubscriptionVerdict::Over(end) => self.end(ch, &end, now),
@@ -322,9 +289,6 @@ impl Session {
 
     /// Judges a client that has not taken all. There is more for it in any case.
     pub(super) fn judge_lag(&mut self, now: Instant) -> bool {
-        if self.parked_until().is_some() {
-            return true;
-        }
         let allowed = self.cx.rules().queue;
         let (subs, link) = (&mut self.subscriptions, &mut self.link);
         if let Some(slow) = slow::judge(subs, link, allowed, now) {
@@ -361,10 +325,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        coming_back::part(self);
         let (read, written) = self.link.counts();
-        let before = self.parking.as_ref().map_or(0, |parking| parking.read());
         self.cx.member().end();
-        self.life.end(&self.cx, (before + read, written));
+        self.life.end(&self.cx, (read, written));
     }
 }
 

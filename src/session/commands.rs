@@ -5,19 +5,19 @@ use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
-use super::accepted::Mode;
 use super::auth::{Hello, Then};
 use super::beginning::Beginning;
 use super::checks::{Checked, Checks};
 use super::client::Located;
 use super::connection::Session;
-use super::context::{Effect, Effects};
+use super::context::{Effect, Effects, Realm};
 use super::frame::{Frame, SubWish, Wants};
 use super::joining::Joining;
-use super::namespace;
+use super::namespace::{self, coming_back};
 use super::reconcile;
 use super::subscription::Subscription;
 use super::upstream_request::{self, Caller};
+use super::welcome;
 use crate::error::{Code, Refusal};
 use crate::policy::auth::{AuthError, Authenticated};
 use crate::protocol::{Input, Output, Req, Tag};
@@ -44,59 +44,7 @@ impl Session {
                 until,
             }));
         } else {
-            self.greet(mode, judged_by, now);
-        }
-    }
-
-    /// It is known which user it is.
-    pub(super) fn welcome(&mut self, now: Instant) {
-        if let Some(hello) = self.access.hello.take() {
-            self.greet(hello.mode, hello.judged_by, now);
-        }
-    }
-
-    /// Says the first frame, and does what the handshake asked for.
-    fn greet(&mut self, mode: Mode, judged_by: u64, now: Instant) {
-        let member = self.cx.member().clone();
-        let rules = self.cx.rules();
-        let (interval, timeout, max_subs) =
-            (rules.ping_interval, rules.ping_timeout, rules.max_subs);
-        let own = self.cx.admission_of(self.cx.own_auths());
-        self.link.say(&Output::Welcome {
-            conn: &member.id,
-            node: &self.cx.shared.node,
-            ping_ms: interval.as_millis() as u64,
-            timeout_ms: timeout.as_millis() as u64,
-            max_bytes: self.cx.max_message(),
-            max_subs,
-            auth_exp: own.and_then(|own| own.identity.expires),
-        });
-        // What changed between the handshake and the list of sessions did not wake this one. Only then the stream is asked for: by
-        // what is in force now.
-        self.recheck(now);
-        if matches!(mode, Mode::Namespace(_)) && self.closing_until.is_none() {
-            namespace::greet(self, now);
-        }
-        if let Mode::Single {
-            found,
-            url,
-            after,
-            last_event_id,
-            ..
-        } = mode
-            && self.closing_until.is_none()
-        {
-            if self.cx.in_force.generation != judged_by {
-                self.cx.follow_name(&url);
-            }
-            let wish = SubWish {
-                path: url.clone(),
-                after,
-                last_event_id,
-                filter: Vec::new(),
-            };
-            let frame = Frame::at(Wants::Sub(Tag::Number(0), wish), (found, url), judged_by);
-            self.advance(frame, None, now);
+            welcome::greet(self, mode, judged_by, now);
         }
     }
 
@@ -123,14 +71,15 @@ impl Session {
                 filter,
             } => {
                 let wish = SubWish {
-                    path,
                     after,
                     last_event_id,
                     filter,
+                    ..SubWish::of(path)
                 };
                 if self.cx.realm.is_stream() {
                     let detail = "this connection carries one stream";
-                    return self.refuse_sub(&id, &Refusal::new(Code::Conflict, detail), now);
+                    let refusal = Refusal::new(Code::Conflict, detail);
+                    return self.refuse_sub(&id, &wish.path, &refusal, now);
                 }
                 self.advance(Frame::new(Wants::Sub(id, wish)), None, now);
             }
@@ -153,7 +102,7 @@ impl Session {
             // A namespace is joined once.
             Input::Pong | Input::Connect(_) => {}
             Input::Event(event) => namespace::follow_event(self, &event, now),
-            Input::Leave => self.closed(now),
+            Input::Leave => namespace::left(self, now),
         }
     }
 
@@ -162,7 +111,7 @@ impl Session {
         let token = match input {
             Input::Hello { token, .. } => token,
             Input::Connect(connect) => namespace::connect(self, connect),
-            Input::Leave => return self.closed(now),
+            Input::Leave => return namespace::left(self, now),
             Input::Pong => return,
             other => {
                 let refusal = Refusal::new(Code::Unauthorized, "a hello with a token comes first");
@@ -242,7 +191,7 @@ impl Session {
             }
             match effect {
                 Effect::Close(code, reason) => self.close(code, reason, now),
-                Effect::Welcome => self.welcome(now),
+                Effect::Welcome => welcome::welcome(self, now),
                 Effect::Accept(Tag::None) => {}
                 Effect::Accept(id) => self.link.reply(&Output::Ok { id: &id, sub: None }),
                 Effect::Refuse(id, refusal) => self.link.refuse(&id, &refusal),
@@ -304,9 +253,10 @@ impl Session {
                     subscriptions: &self.subscriptions,
                     protocol: self.link.codec().name(),
                 };
+                let path = wish.path.clone();
                 match joining.join(place, id.clone(), wish, admission, now) {
-                    Ok(sub) => self.add_sub(sub),
-                    Err(refusal) => self.refuse_sub(&id, &refusal, now),
+                    Ok(sub) => self.add_sub(&id, sub, now),
+                    Err(refusal) => self.refuse_sub(&id, &path, &refusal, now),
                 }
             }
             Wants::Req(request) => {
@@ -320,25 +270,30 @@ impl Session {
 
     fn refuse_frame(&mut self, wants: &Wants, refusal: &Refusal, now: Instant) {
         match wants {
-            Wants::Sub(id, _) => self.refuse_sub(id, refusal, now),
+            Wants::Sub(id, wish) => self.refuse_sub(id, &wish.path, refusal, now),
             Wants::Req(request) => self.link.refuse(&request.id, refusal),
         }
     }
 
-    fn add_sub(&mut self, sub: Subscription) {
+    fn add_sub(&mut self, id: &Tag, sub: Subscription, now: Instant) {
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);
         }
+        let ch = sub.ch;
         self.subscriptions.push(sub);
+        coming_back::note(self, id, Some(ch), now);
     }
 
     /// Answers a `sub` that is not granted; the implied one of a single stream takes its connection with it.
-    fn refuse_sub(&mut self, id: &Tag, refusal: &Refusal, now: Instant) {
-        if self.cx.realm.is_stream() && *id == Tag::Number(0) && self.subscriptions.is_empty() {
-            return self.refuse_single(refusal, now);
+    fn refuse_sub(&mut self, id: &Tag, path: &str, refusal: &Refusal, now: Instant) {
+        match &self.cx.realm {
+            Realm::Stream(_) if *id == Tag::Number(0) && self.subscriptions.is_empty() => {
+                return self.refuse_single(refusal, now);
+            }
+            Realm::Namespace(_) => namespace::refuse_sub(self, id, path, refusal, now),
+            Realm::Every | Realm::Stream(_) => self.link.refuse(id, refusal),
         }
-        self.link.refuse(id, refusal);
         if refusal.code == Code::TooManySubs && self.access.pace.refuse_sub() > PATIENCE {
             self.close(4129, "too many subscriptions", now);
         }
@@ -390,6 +345,7 @@ impl Session {
             };
             let call = self.calls.swap_remove(index);
             self.link.answer(&call.id, &answer);
+            namespace::tell_reply(self, &call.id, &answer);
             namespace::call_waiting(self, Instant::now());
         }
         if self.calls.is_empty() {

@@ -23,8 +23,6 @@ use super::delivery::Delivery;
 use super::drain::Drain;
 use super::handle::SessionHandle;
 use super::link::{Link, Sent};
-use super::parking::Parking;
-use super::resume_secret::Keep;
 use super::session_record::{AccessRecord, NO_CODE};
 use super::subscription::Subscription;
 use super::upstream_request::Call;
@@ -60,8 +58,6 @@ pub(super) struct Session {
     /// When the closing handshake has taken too long.
     pub(super) closing_until: Option<Instant>,
     delivery: Delivery,
-    /// Where the client may come back.
-    pub(super) parking: Option<Box<Parking>>,
     /// For the line that it leaves in the log.
     pub(super) life: Box<AccessRecord>,
 }
@@ -103,10 +99,6 @@ impl Session {
             .route_meters(realm.name(), codec.name(), cohort);
         meters.sessions.inc();
         transport.limit_messages(realm.max_message(&in_force));
-        let parking = opening.keep.map(|Keep { id, window }| {
-            let findable = shared.sessions.find_by(id, number);
-            Box::new(Parking::new(window, findable))
-        });
         let part = 0.5 + fastrand::f64() / 2.0;
         let heartbeat = Heartbeat::new(now, rules.ping_interval, part);
         Session {
@@ -126,7 +118,6 @@ impl Session {
             })),
             closing_until: None,
             delivery: Delivery::default(),
-            parking,
             life: Box::new(AccessRecord {
                 request_id: opening.request_id.into(),
                 opened: now,
@@ -177,7 +168,7 @@ impl Session {
         self.learn(now, task);
         let mut has_more_to_read = match self.read(now, task) {
             Ok(has_more) => has_more,
-            Err(_) => return self.lose_transport(now),
+            Err(_) => return Round::Gone,
         };
         self.keep_time(now);
         // What was asked just now, for a frame or because it was time, has to know which task to wake; and where it is answered
@@ -209,10 +200,7 @@ impl Session {
                 let telemetry = &self.cx.shared.telemetry;
                 self.delivery.sent(telemetry, protocol, one_way);
             }
-            Err(_) => return self.lose_transport(now),
-        }
-        if self.is_forgotten(now) {
-            return Round::Gone;
+            Err(_) => return Round::Gone,
         }
         // What is published or sent by the client meanwhile wakes the task: there is no need to
         // look again, unless reading was held back by what has left now.
@@ -309,11 +297,7 @@ impl Session {
             // The transport watches whether the client is there.
             self.heartbeat.hear();
         }
-        let beat = match self.parked_until() {
-            Some(_) => Beat::No,
-            None => self.heartbeat.beat(now, interval, timeout),
-        };
-        match beat {
+        match self.heartbeat.beat(now, interval, timeout) {
             Beat::No => {}
             Beat::Ping => {
                 // The clock on the wall may have been set meanwhile.
@@ -341,12 +325,13 @@ impl Session {
     }
 
     fn deadline(&self) -> Instant {
-        let heartbeat = || self.heartbeat.deadline(self.cx.rules().ping_timeout);
-        let first = self.parked_until().unwrap_or_else(heartbeat);
+        let first = self.heartbeat.deadline(self.cx.rules().ping_timeout);
         let leaving = self.leaving.exit().map(|exit| exit.at);
         // A stalled client's subscriptions wait for it, not for the time; and it may do so for some time only.
         let nearest = match self.link.is_stalled() {
             true => self.link.lag.as_ref().map(|lag| lag.deadline()),
+            // They send nothing before the CONNECT is answered.
+            false if self.access.is_coming_back() => None,
             false => self
                 .subscriptions
                 .iter()
@@ -361,7 +346,13 @@ impl Session {
 
     /// Lets the subscriptions add what comes next. Returns whether there is more.
     fn fill(&mut self, now: Instant) -> bool {
-        let filled = (self.delivery).fill(&mut self.subscriptions, &mut self.link, now);
+        if self.access.is_coming_back() {
+            return false;
+        }
+        let namespace = self.access.namespace.as_ref();
+        let recoverable = namespace.and_then(|namespace| namespace.recoverable.as_ref());
+        let (subs, link) = (&mut self.subscriptions, &mut self.link);
+        let filled = self.delivery.fill(subs, link, recoverable, now);
         for (ch, verdict) in filled.ends {
             if self.closing_until.is_some() {
                 return false;

@@ -65,6 +65,24 @@ impl Realm {
         matches!(self, Realm::Namespace(joined) if joined.keeps_legacy(in_force))
     }
 
+    /// Whether events bear positions, by which the client comes back.
+    pub(crate) fn has_positions(&self) -> bool {
+        matches!(self, Realm::Namespace(joined) if joined.has_positions)
+    }
+
+    /// Whether it is a namespace that a reload has taken away.
+    pub(crate) fn is_removed(&self, in_force: &InForce) -> bool {
+        matches!(self, Realm::Namespace(joined) if joined.of(in_force).is_none())
+    }
+
+    /// The namespace as its client named it.
+    pub(crate) fn namespace_name(&self) -> Option<&Arc<str>> {
+        match self {
+            Realm::Namespace(joined) => Some(&joined.name),
+            Realm::Every | Realm::Stream(_) => None,
+        }
+    }
+
     /// The namespace; `None` where it is none, or a reload has taken it away.
     pub(crate) fn namespace<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Namespace>> {
         match self {

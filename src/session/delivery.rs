@@ -1,11 +1,12 @@
 //! What goes out: the subscriptions' turns, and how long their events take.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::link::Link;
+use super::recovery::{Record, RecordedSubscription, Recoverable};
 use super::subscription::{BATCH_BYTES, FrameBatch, Subscription, SubscriptionVerdict, Traced};
 use crate::telemetry::{Meters, Telemetry};
 
@@ -38,12 +39,16 @@ impl Delivery {
         &mut self,
         subs: &mut [Subscription],
         link: &mut Link,
+        recoverable: Option<&Recoverable>,
         now: Instant,
     ) -> Filled {
         let mut filled = Filled::default();
+        // Also where the last one has just gone.
+        let mut record = recoverable.map(|recoverable| keep(recoverable, subs, link));
         if subs.is_empty() {
             return filled;
         }
+        let trail = record.as_deref_mut().map(|record| &mut record.trail);
         let (codec, out) = link.parts();
         if out.bytes() >= BATCH_BYTES {
             filled.has_more = true;
@@ -54,6 +59,7 @@ impl Delivery {
             now,
             out,
             frames: BATCH_FRAMES,
+            trail,
             scratch: Vec::new(),
             oldest: self.oldest.take(),
             traced: self.traced.take(),
@@ -99,5 +105,35 @@ impl Delivery {
             let latency = read.elapsed() + one_way;
             meters.event_latency.observe(latency.as_secs_f64());
         }
+    }
+}
+
+/// The record, which knows what has come and gone: from now on events may be sent.
+fn keep<'a>(
+    recoverable: &'a Recoverable,
+    subs: &[Subscription],
+    link: &Link,
+) -> MutexGuard<'a, Record> {
+    let mut record = recoverable.record();
+    let is_known = {
+        let known = record.subscriptions.iter().map(|known| known.ch);
+        known.eq(subs.iter().map(|sub| sub.ch))
+    };
+    if !is_known {
+        for sub in subs {
+            record.begin(sub.ch, sub.begins_at());
+        }
+        record.follow(subs.iter().map(recorded).collect());
+    }
+    record.trail.hear_answers(link.answered_pings());
+    record
+}
+
+fn recorded(sub: &Subscription) -> RecordedSubscription {
+    RecordedSubscription {
+        ch: sub.ch,
+        path: sub.subscriber().target().url.clone(),
+        filter: sub.wanted(),
+        age: sub.route().replay.age,
     }
 }

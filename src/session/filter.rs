@@ -60,6 +60,18 @@ impl Filter {
         })
     }
 
+    /// As the client has named it.
+    pub(crate) fn wanted(&self, route: &Route) -> Vec<(String, Vec<Scalar>)> {
+        let named = self.fields.iter().filter_map(|(field, values)| {
+            let name = match field {
+                Field::Event => "event",
+                Field::At(place) => route.filter.get(*place)?,
+            };
+            Some((name.to_owned(), values.clone()))
+        });
+        named.collect()
+    }
+
     /// What a subscriber with this filter sees of an event of this source. Of a document, whether
     /// it comes as a snapshot or as an event, it sees the items that match; they have no event name.
     ///

@@ -28,6 +28,21 @@ pub(super) struct SubWish {
     pub(crate) after: Option<String>,
     pub(crate) last_event_id: Option<String>,
     pub(crate) filter: Vec<(String, Vec<Scalar>)>,
+    /// The client could not come back to its session: what it has missed is told by a gap, from `after` where that is known.
+    pub(crate) is_lost: bool,
+}
+
+impl SubWish {
+    /// What a newcomer wants.
+    pub(crate) fn of(path: String) -> SubWish {
+        SubWish {
+            path,
+            after: None,
+            last_event_id: None,
+            filter: Vec::new(),
+            is_lost: false,
+        }
+    }
 }
 
 impl Frame {

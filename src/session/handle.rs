@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use super::client::Client;
 use super::cohort::SessionCohort;
 use super::listing::Asked;
+use super::upstream_request::AnswerBody;
 use crate::config::Auth;
 use crate::hub::WakeFlag;
 use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
-use crate::transport::Transport;
 
 /// Directives that one session may have waiting; notices above it are not accepted.
 const INBOX: usize = 64;
@@ -29,6 +29,17 @@ pub(crate) struct Notice {
     pub(crate) d: Option<Box<RawValue>>,
 }
 
+/// An event of a namespace that is no topic's.
+#[derive(Clone, Debug)]
+pub(super) struct Emission {
+    /// The namespace whose sockets it is for.
+    pub(crate) namespace: Arc<str>,
+    /// Its name.
+    pub(crate) event: Arc<str>,
+    /// What it bears.
+    pub(crate) body: AnswerBody,
+}
+
 /// What the rest of the process wants of a session.
 pub(super) enum Directive {
     /// Look again at configuration and stages.
@@ -37,14 +48,21 @@ pub(super) enum Directive {
     Close(u16),
     /// Send the client this.
     Notice(Arc<Notice>),
+    /// Send the client this, of Socket.IO.
+    Emit(Arc<Emission>),
     /// Leave at a random instant of the window.
     Drain(Duration, &'static str),
     /// Stay after all.
     Stay,
     /// Answer the admin API.
     Show(Asked),
-    /// The client is back: go on over this.
-    Attach(Box<dyn Transport>),
+}
+
+impl Directive {
+    /// Whether it waits while the client takes nothing, and is not accepted where many do.
+    fn may_wait(&self) -> bool {
+        matches!(self, Directive::Notice(_) | Directive::Emit(_))
+    }
 }
 
 /// A session's public half: its client, its users, and its commands.
@@ -164,7 +182,7 @@ impl SessionHandle {
         }
         let (notices, urgent) = std::mem::take(directives)
             .into_iter()
-            .partition(|directive| matches!(directive, Directive::Notice(_)));
+            .partition(Directive::may_wait);
         *directives = notices;
         urgent
     }
@@ -172,23 +190,6 @@ impl SessionHandle {
     /// The session has ended: what waits for it is dropped, and nothing more is taken.
     pub(crate) fn end(&self) {
         *lock(&self.directives) = None;
-    }
-
-    /// The client is back.
-    ///
-    /// # Errors
-    /// The session has ended; the transport comes back.
-    pub(crate) fn attach(&self, transport: Box<dyn Transport>) -> Result<(), Box<dyn Transport>> {
-        match &mut *lock(&self.directives) {
-            Some(directives) => {
-                // The newest transport counts: a client that comes back again and again leaves no others waiting.
-                directives.retain(|waiting| !matches!(waiting, Directive::Attach(_)));
-                directives.push(Directive::Attach(transport));
-            }
-            None => return Err(transport),
-        }
-        self.signal.ring();
-        Ok(())
     }
 
     /// False where it was ordered before: until its client has answered, it is still among the others.
@@ -203,8 +204,7 @@ impl SessionHandle {
             let Some(directives) = &mut *directives else {
                 return false;
             };
-            let is_notice = matches!(directive, Directive::Notice(_));
-            if is_notice && directives.len() >= INBOX {
+            if directive.may_wait() && directives.len() >= INBOX {
                 return false;
             }
             let is_known = matches!(

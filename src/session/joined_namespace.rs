@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::config::{Legacy, Namespace};
+use super::recovery::{ComingBack, Offer, Recoverable};
+use crate::config::Namespace;
 use crate::protocol::Req;
 use crate::protocol::socketio::codec::SocketIoCodec;
 use crate::router::InForce;
@@ -35,8 +36,7 @@ impl JoinedNamespace {
     /// Whether a client whose rollout says legacy stays, because it polls.
     pub(crate) fn keeps_legacy(&self, in_force: &InForce) -> bool {
         let socketio = in_force.config.socketio.as_ref();
-        let may_poll = socketio.is_some_and(|socketio| socketio.legacy == Legacy::Polling);
-        may_poll && self.upgrade.polls()
+        socketio.is_some_and(|socketio| socketio.keeps_legacy()) && self.upgrade.polls()
     }
 
     /// How its client speaks.
@@ -53,4 +53,10 @@ pub(crate) struct NamespaceState {
     pub(super) csrf: Option<String>,
     /// Calls that wait for others to end.
     pub(super) waiting: VecDeque<Req>,
+    /// The session before, which CONNECT has named.
+    pub(super) offer: Option<Offer>,
+    /// CONNECT is not answered yet: the client comes back to that session.
+    pub(super) coming_back: Option<Box<ComingBack>>,
+    /// How the client may come back to this one.
+    pub(super) recoverable: Option<Recoverable>,
 }

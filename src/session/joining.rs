@@ -61,11 +61,16 @@ impl Joining<'_> {
             })?),
         };
         let named = wish.after;
-        let start = match (&named, wish.last_event_id) {
-            (Some(after), _) => Start::After(Position::named(after).ok_or_else(|| {
+        let after = match &named {
+            Some(after) => Some(Position::named(after).ok_or_else(|| {
                 let detail = "`after` is no position: send the last `o`, or leave it out";
                 Refusal::new(Code::BadFrame, detail)
             })?),
+            None => None,
+        };
+        let start = match (after, wish.last_event_id) {
+            (after, _) if wish.is_lost => Start::Lost(after),
+            (Some(after), _) => Start::After(after),
             (None, Some(id)) => Start::LastEventId(id.into()),
             (None, None) => Start::Live,
         };

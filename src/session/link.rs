@@ -18,11 +18,10 @@ use crate::transport::{Incoming, Transport};
 
 /// See the module.
 pub(super) struct Link {
-    /// `None` while the session is parked.
-    transport: Option<Box<dyn Transport>>,
+    transport: Box<dyn Transport>,
     codec: Box<dyn Codec>,
     outbox: Outbox,
-    /// The client did not take all of the last write, or there is no transport that could.
+    /// The client did not take all of the last write.
     is_stalled: bool,
     /// What the client takes, while it has not taken all.
     pub(crate) lag: Option<Box<Lag>>,
@@ -44,7 +43,7 @@ impl Link {
     pub(crate) fn new(transport: Box<dyn Transport>, codec: Box<dyn Codec>) -> Self {
         Link {
             outbox: Outbox::new(transport.framing()),
-            transport: Some(transport),
+            transport,
             codec,
             is_stalled: false,
             lag: None,
@@ -85,7 +84,12 @@ impl Link {
 
     /// As [`Transport::one_way`].
     pub(crate) fn one_way(&self) -> Option<Duration> {
-        self.transport.as_ref()?.one_way()
+        self.transport.one_way()
+    }
+
+    /// As [`Transport::answered_pings`].
+    pub(crate) fn answered_pings(&self) -> u32 {
+        self.transport.answered_pings()
     }
 
     /// Half of the last ping's round trip, by the transport's own heartbeat or by the session's.
@@ -95,8 +99,7 @@ impl Link {
 
     /// The word for the transport in the admin API.
     pub(crate) fn transport(&self) -> &'static str {
-        let transport = self.transport.as_ref();
-        transport.map_or("websocket", |transport| transport.name())
+        self.transport.name()
     }
 
     /// Says what answers the client.
@@ -122,24 +125,17 @@ impl Link {
         self.codec.encode(&Output::Ping, &mut |packet| {
             self.outbox.push_first(packet);
         });
-        if let Some(transport) = &mut self.transport {
-            transport.ping(&mut self.outbox);
-        }
+        self.transport.ping(&mut self.outbox);
     }
 
     /// From now on a message of the client may have so many bytes.
     pub(crate) fn limit_messages(&mut self, bytes: usize) {
-        if let Some(transport) = &mut self.transport {
-            transport.limit_messages(bytes);
-        }
+        self.transport.limit_messages(bytes);
     }
 
-    /// As [`Transport::poll_receive`]; nothing comes where there is no transport.
+    /// As [`Transport::poll_receive`].
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
-        match &mut self.transport {
-            Some(transport) => transport.poll_receive(&mut self.outbox, cx),
-            None => Poll::Pending,
-        }
+        self.transport.poll_receive(&mut self.outbox, cx)
     }
 
     /// Writes what waits, and notes what the client takes where it does not take all. `is_behind` says that more would follow.
@@ -152,10 +148,7 @@ impl Link {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> io::Result<Sent> {
-        let Some(transport) = &mut self.transport else {
-            return Ok(Sent::Part);
-        };
-        match transport.poll_send(&mut self.outbox, cx)? {
+        match self.transport.poll_send(&mut self.outbox, cx)? {
             Poll::Ready(()) => {
                 if !is_behind {
                     self.lag = None;
@@ -187,35 +180,12 @@ impl Link {
         if self.is_stalled {
             self.outbox.drop_unbegun();
         }
-        if let Some(transport) = &mut self.transport {
-            transport.close(&mut self.outbox, code, reason);
-        }
+        self.transport.close(&mut self.outbox, code, reason);
     }
 
     /// As [`Transport::poll_end`].
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.transport {
-            Some(transport) => transport.poll_end(&mut self.outbox, cx),
-            None => Poll::Ready(()),
-        }
-    }
-
-    /// The transport is gone, and with it the message that had begun to leave. What waits behind it stays. Returns how many bytes
-    /// came over it.
-    pub(crate) fn detach(&mut self) -> u64 {
-        let gone = self.transport.take();
-        self.outbox.drop_begun();
-        self.is_stalled = true;
-        self.lag = None;
-        gone.map_or(0, |transport| transport.bytes_read())
-    }
-
-    /// Goes on over another transport. Returns as [`Link::detach`].
-    pub(crate) fn attach(&mut self, transport: Box<dyn Transport>) -> u64 {
-        let read = self.detach();
-        self.outbox.reframe(transport.framing());
-        self.transport = Some(transport);
-        read
+        self.transport.poll_end(&mut self.outbox, cx)
     }
 
     /// What waits to be written.
@@ -226,10 +196,8 @@ impl Link {
         }
     }
 
-    /// Bytes that came from the client over the present transport, and that left over all.
+    /// Bytes that came from the client, and that left.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        let current = self.transport.as_ref();
-        let read = current.map_or(0, |transport| transport.bytes_read());
-        (read, self.outbox.taken())
+        (self.transport.bytes_read(), self.outbox.taken())
     }
 }

@@ -25,10 +25,9 @@ mod link;
 pub(crate) mod listing;
 mod message_limit;
 mod namespace;
-mod parking;
 mod reconcile;
+mod recovery;
 pub(crate) mod registry;
-pub(crate) mod resume_secret;
 mod services;
 mod session_record;
 mod slow;
@@ -38,11 +37,13 @@ mod subscription;
 mod tests;
 
 mod upstream_request;
+mod welcome;
 
 use std::sync::Arc;
 
 pub(crate) use crate::session::credentials::Presented;
 pub(crate) use accepted::{Accepted, Handshake, Mode, Seat, SingleForm};
+pub(crate) use recovery::LeftSession;
 pub(crate) use services::Services;
 
 use crate::router::InForce;

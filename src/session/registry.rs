@@ -1,20 +1,22 @@
 //! The present sessions, as the admin API and the rollout see them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 
 pub(crate) use super::handle::Notice;
-use super::handle::{Directive, SessionHandle, lock};
+use super::handle::{Directive, Emission, SessionHandle, lock};
 use super::listing::{self, SessionInfo};
-use super::resume_secret::{ParkingPlaces, SecretId};
+use super::recovery::{LeftSession, Recoveries};
+use crate::hub::Reserved;
 use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
-use crate::transport::Transport;
 use crate::transport::engineio::registry::EngineSessions;
 
 /// All sessions of this node. Cheap to clone.
@@ -22,13 +24,14 @@ use crate::transport::engineio::registry::EngineSessions;
 pub struct Sessions {
     /// Engine.IO connections that HTTP requests can reach.
     pub(crate) engine: EngineSessions,
+    /// Sessions whose clients may come back.
+    pub(super) recoveries: Recoveries,
     house: Arc<House>,
 }
 
 #[derive(Default)]
 struct House {
     present: Mutex<Present>,
-    parked: ParkingPlaces,
     empty: Notify,
     /// How many there have been.
     numbered: AtomicU64,
@@ -38,8 +41,6 @@ struct House {
 struct Present {
     /// By connection number: the oldest first.
     members: BTreeMap<u64, Arc<SessionHandle>>,
-    /// The numbers of those whose clients may come back.
-    kept: HashMap<SecretId, u64>,
     /// The drain under way, for sessions that come during it.
     drain: Option<(Duration, &'static str)>,
 }
@@ -60,12 +61,6 @@ pub(crate) enum Selector {
 /// Keeps a session listed while it lives.
 pub(super) struct Registration {
     pub(crate) member: Arc<SessionHandle>,
-    house: Arc<House>,
-}
-
-/// That a session is found by its id, where its client may come back.
-pub(super) struct Findable {
-    id: SecretId,
     house: Arc<House>,
 }
 
@@ -190,44 +185,39 @@ impl Sessions {
         }
     }
 
-    /// Goes on with the session of this id over another transport, whether it is parked or not.
-    ///
-    /// # Errors
-    /// There is none, or not any more; the transport comes back.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no transport but WebSocket resumes a session yet")
-    )]
-    pub(crate) fn attach(
-        &self,
-        id: &SecretId,
-        transport: Box<dyn Transport>,
-    ) -> Result<(), Box<dyn Transport>> {
-        let member = {
-            let present = lock(&self.house.present);
-            let number = present.kept.get(id);
-            number.and_then(|number| present.members.get(number).cloned())
-        };
-        match member {
-            Some(member) => member.attach(transport),
-            None => Err(transport),
+    /// Sends an event to all sessions of a user, given by its subject, but to the one that it comes from.
+    pub(super) fn emit(&self, from: u64, user: &[u8; 32], emission: &Arc<Emission>) {
+        let mut members = self.members();
+        members.retain(|member| {
+            let is_user = || member.knows(|known| known.identity.principal() == *user);
+            member.number != from && is_user()
+        });
+        for member in members {
+            member.direct(Directive::Emit(emission.clone()));
         }
     }
 
-    /// How many sessions wait for their clients to come back.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "sessions are parked in tests only, yet")
-    )]
-    pub(crate) fn parked(&self) -> usize {
-        self.house.parked.taken()
+    /// From now on what is known of ended sessions, whose clients may come back, goes to another process.
+    pub(crate) fn export_left(&self) -> Receiver<LeftSession> {
+        self.recoveries.export()
     }
 
-    /// Lets [`Sessions::attach`] find the session of this number by an id.
-    pub(super) fn find_by(&self, id: SecretId, number: u64) -> Findable {
-        let house = self.house.clone();
-        lock(&house.present).kept.insert(id.clone(), number);
-        Findable { id, house }
+    /// It stays here again.
+    pub(crate) fn keep_left(&self) {
+        self.recoveries.stay();
+    }
+
+    /// Another process has said what it knew of an ended session. `memory` counts what that takes.
+    pub(crate) fn adopt(&self, session: LeftSession, memory: Reserved) {
+        self.recoveries.adopt(session, memory, Instant::now());
+    }
+
+    /// The client of this session has come back over another connection: this one is lost.
+    pub(super) fn supersede(&self, number: u64) {
+        let member = lock(&self.house.present).members.get(&number).cloned();
+        if let Some(member) = member {
+            member.order_to_close(4108);
+        }
     }
 
     /// The next connection's number, from 1.
@@ -266,18 +256,5 @@ impl Drop for Registration {
         if present.members.is_empty() {
             self.house.empty.notify_waiters();
         }
-    }
-}
-
-impl Findable {
-    /// Where it is parked.
-    pub(crate) fn places(&self) -> &ParkingPlaces {
-        &self.house.parked
-    }
-}
-
-impl Drop for Findable {
-    fn drop(&mut self) {
-        lock(&self.house.present).kept.remove(&self.id);
     }
 }

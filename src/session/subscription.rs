@@ -16,6 +16,7 @@ use crate::config::{Queue, Route, Slow, Source};
 use crate::error::{Code, Refusal};
 use crate::event::{End, Event, EventKind, GapWhy, Position};
 use crate::hub::{Credentials, Joined, Phase, Subscriber};
+use crate::json::Scalar;
 use crate::policy::auth::Authenticated;
 use crate::protocol::{Codec, Output, Tag};
 use crate::telemetry::Meters;
@@ -170,6 +171,25 @@ impl Subscription {
             self.awaits_since = now.into_std();
         }
         self.subscriber.resume();
+    }
+
+    /// Where it begins, before anything is sent; `None` where its client first gets what newcomers get.
+    pub(crate) fn begins_at(&self) -> Option<Position> {
+        let at = self.subscriber.position();
+        let is_plain = self.prelude.is_empty() && at.epoch == self.subscriber.head().epoch;
+        is_plain.then_some(at)
+    }
+
+    /// Whether its client has missed something that is not kept any more; to be asked before anything is sent.
+    pub(crate) fn has_lost(&self) -> bool {
+        let is_gap = |event: &Arc<Event>| matches!(event.kind, EventKind::Gap { .. });
+        self.prelude.iter().any(is_gap)
+    }
+
+    /// What its client wants to see.
+    pub(crate) fn wanted(&self) -> Vec<(String, Vec<Scalar>)> {
+        let filter = self.filter.as_ref();
+        filter.map_or_else(Vec::new, |filter| filter.wanted(&self.route))
     }
 
     /// What waits behind the cursor.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::header::SET_COOKIE;
+use hyper::header::{CONTENT_TYPE, SET_COOKIE};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
@@ -54,7 +54,31 @@ pub(super) struct CallAnswer(Result<Reply, Refusal>);
 struct Reply {
     status: StatusCode,
     headers: Vec<(String, String)>,
-    body: Bytes,
+    body: AnswerBody,
+}
+
+/// The body of an answer.
+#[derive(Clone, Debug)]
+pub(super) struct AnswerBody {
+    bytes: Bytes,
+    /// The backend calls it bytes, whatever they look like.
+    is_opaque: bool,
+}
+
+impl AnswerBody {
+    /// What it is: as the backend says, else by its bytes.
+    pub(crate) fn kind(&self) -> ResBody<'_> {
+        let body = &self.bytes;
+        match (body.is_empty(), std::str::from_utf8(body)) {
+            (true, _) => ResBody::Empty,
+            (false, _) if self.is_opaque => ResBody::Binary(body),
+            (false, Err(_)) => ResBody::Binary(body),
+            (false, Ok(text)) => match Data::classify(body.clone()) {
+                Data::Json(_) => ResBody::Json(body),
+                Data::Text(_) => ResBody::Text(text),
+            },
+        }
+    }
 }
 
 impl CallAnswer {
@@ -66,22 +90,29 @@ impl CallAnswer {
                 return codec.encode(&Output::Err { id, refusal }, send);
             }
         };
-        let body = match (reply.body.is_empty(), std::str::from_utf8(&reply.body)) {
-            (true, _) => ResBody::Empty,
-            (false, Err(_)) => ResBody::Binary(&reply.body),
-            (false, Ok(text)) => match Data::classify(reply.body.clone()) {
-                Data::Json(_) => ResBody::Json(&reply.body),
-                Data::Text(_) => ResBody::Text(text),
-            },
-        };
         let answer = Output::Res {
             id,
             status: reply.status.as_u16(),
             headers: &reply.headers,
-            body,
+            body: reply.body.kind(),
         };
         codec.encode(&answer, send);
     }
+
+    /// The body of an answer that says that it was done as asked.
+    pub(crate) fn success(&self) -> Option<&AnswerBody> {
+        let reply = self.0.as_ref().ok()?;
+        reply.status.is_success().then_some(&reply.body)
+    }
+}
+
+/// Whether a backend calls its answer bytes (RFC 2046, section 4.5.1).
+fn is_opaque(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/octet-stream"))
 }
 
 /// The sender of a request.
@@ -266,7 +297,10 @@ impl Errand {
         Ok(Reply {
             status: head.status,
             headers: told(&head.headers),
-            body,
+            body: AnswerBody {
+                bytes: body,
+                is_opaque: is_opaque(&head.headers),
+            },
         })
     }
 

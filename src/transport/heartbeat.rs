@@ -20,6 +20,8 @@ pub(crate) struct Heartbeat {
     unanswered: Option<Instant>,
     /// Nanoseconds of [`Heartbeat::one_way`]; no more than [`ONE_WAY`] has.
     one_way: u32,
+    /// Pings that were answered; it may wrap.
+    answered: u32,
     /// When the client's allowance of control frames is full again.
     allowance_full: Instant,
 }
@@ -44,6 +46,7 @@ impl Heartbeat {
             last_ping: None,
             unanswered: None,
             one_way: 0,
+            answered: 0,
             allowance_full: now,
         }
     }
@@ -57,6 +60,7 @@ impl Heartbeat {
     pub(crate) fn hear_pong(&mut self, now: Instant) {
         if let Some(sent) = self.last_ping.take() {
             self.one_way = ONE_WAY.min((now - sent) / 2).subsec_nanos();
+            self.answered = self.answered.wrapping_add(1);
         }
     }
 
@@ -73,6 +77,11 @@ impl Heartbeat {
     /// Half of the last ping's round trip, within bounds.
     pub(crate) fn one_way(&self) -> Duration {
         Duration::from_nanos(self.one_way.into())
+    }
+
+    /// How many pings were answered; it may wrap.
+    pub(crate) fn answered(&self) -> u32 {
+        self.answered
     }
 
     /// What is due now; a ping counts as sent.

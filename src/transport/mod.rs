@@ -58,6 +58,11 @@ pub trait Transport: Send {
         None
     }
 
+    /// How many pings its client has answered, for such a transport; it may wrap.
+    fn answered_pings(&self) -> u32 {
+        0
+    }
+
     /// The word in the admin API: `websocket` or `polling`.
     fn name(&self) -> &'static str {
         "websocket"

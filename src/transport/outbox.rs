@@ -129,15 +129,6 @@ impl Outbox {
         self.bytes = left - self.written;
     }
 
-    /// Drops the message that has begun to leave: the transport that took its beginning is gone.
-    pub(crate) fn drop_begun(&mut self) {
-        for piece in self.pieces.drain(..self.begun()) {
-            self.bytes -= piece.bytes.len();
-        }
-        self.bytes += std::mem::take(&mut self.written);
-        self.owed = self.owed.min(self.bytes);
-    }
-
     /// Goes on for a transport that frames messages like this: what waits is framed anew, and what only the other transport had
     /// a word for is dropped.
     pub(crate) fn reframe(&mut self, framing: Framing) {

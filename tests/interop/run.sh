@@ -38,7 +38,10 @@ else
     part 'node clients (ws, undici)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
     part 'socket.io-client, the newest and 4.0' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
-        node --test --test-force-exit --test-reporter=spec tests/interop/node/socketio.test.mjs
+        node --test --test-force-exit --test-reporter=spec tests/interop/node/socketio.test.mjs tests/interop/node/recovery.test.mjs
+    part 'install socket.io' npm --prefix tests/interop/socketio ci --silent --no-audit --no-fund
+    part 'the same clients against socket.io and crossfade' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
+        node tests/interop/socketio/differential.mjs
     part 'the page without a library (docs/clients.md)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-force-exit --test-reporter=spec tests/interop/node/live.test.mjs
     if ! command -v curl >/dev/null; then
@@ -47,6 +50,14 @@ else
         part 'docs/getting-started.md, word for word' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
             python3 tests/interop/getting_started.py
     fi
+fi
+
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    not_run 'protocol suites (Engine.IO, Socket.IO): there is no node with npm'
+elif ! bash tests/interop/protocol_suites.sh --can-run 2>/dev/null; then
+    not_run 'protocol suites (Engine.IO, Socket.IO): they are in no package registry; ENGINEIO_SUITE and SOCKETIO_SUITE name their folders'
+else
+    part 'protocol suites (Engine.IO, Socket.IO)' bash tests/interop/protocol_suites.sh
 fi
 
 # Debian's name first; CHROMIUM names another one. Nothing is installed for it but the browser.
@@ -137,6 +148,19 @@ else
     fi
     part 'bodies (http.client, https server, gRPC)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
         $python tests/interop/bodies.py
+fi
+
+install_python_socketio() {
+    local lock=tests/interop/socketio-requirements.txt
+    cmp -s "$lock" .venv-socketio/installed.txt && return
+    rm -rf .venv-socketio
+    python3 -m venv .venv-socketio && .venv-socketio/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$lock" && cp "$lock" .venv-socketio/installed.txt
+}
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    not_run 'python-socketio: python3 has no venv module (on Debian: the package python3-venv)'
+elif part 'install python-socketio' install_python_socketio && [ -e .venv-socketio/installed.txt ]; then
+    part 'python-socketio over both transports' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
+        .venv-socketio/bin/python tests/interop/python_socketio.py
 fi
 
 part 'everybody comes back at once (1,000 clients)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \

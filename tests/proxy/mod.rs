@@ -3,6 +3,7 @@
 mod forward;
 mod known_transport;
 mod legacy;
+mod legacy_socketio;
 mod loops;
 mod transport_choice;
 mod tunnel;

@@ -2,5 +2,6 @@
 
 mod filters;
 mod live;
+mod recovery;
 mod slow;
 mod socketio;

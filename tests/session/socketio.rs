@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::harness::auth::{jwt, token_of};
+use crate::harness::backend::reply;
 use crate::harness::builder::Builder;
 use crate::harness::socket::Socket;
 use crate::harness::{Proxy, proxy};
 
 const NAMESPACE: &str = r#"
 [socketio]
+recovery = false
 
 [[socketio.namespace]]
 name = "/"
@@ -29,7 +31,7 @@ fn app() -> Builder {
 
 impl Proxy {
     /// A client over WebSocket that has read the handshake.
-    async fn engine(&self) -> Socket {
+    pub async fn engine(&self) -> Socket {
         let mut socket = self
             .open("/socket.io/?EIO=4&transport=websocket", &[])
             .await;
@@ -39,7 +41,7 @@ impl Proxy {
     }
 
     /// The sid of a client that polls.
-    async fn polling(&self) -> String {
+    pub async fn polling(&self) -> String {
         let answer = self
             .ask("GET /socket.io/?EIO=4&transport=polling", &[])
             .await;
@@ -49,14 +51,14 @@ impl Proxy {
         open["sid"].as_str().unwrap().to_owned()
     }
 
-    async fn poll(&self, sid: &str) -> String {
+    pub async fn poll(&self, sid: &str) -> String {
         let line = format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}");
         let answer = self.ask(&line, &[]).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
         answer.text()
     }
 
-    async fn post(&self, sid: &str, packets: &str) -> u16 {
+    pub async fn post(&self, sid: &str, packets: &str) -> u16 {
         let line = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
         let mut client = self.client().await;
         client.ask(&line, "", packets).await.status()
@@ -183,6 +185,19 @@ async fn packet_that_is_none_closes_with_4000() {
         socket.say(hostile).await;
         assert_eq!(socket.text().await, Err(4000), "{hostile}");
     }
+    for hostile in [
+        "42{}",
+        "42[]",
+        "42[null]",
+        "42[\"disconnect\"]",
+        "42abc[\"join\",1]",
+    ] {
+        let mut socket = proxy.engine().await;
+        socket.say("40").await;
+        connected(&mut socket).await;
+        socket.say(hostile).await;
+        assert_eq!(socket.text().await, Err(4000), "{hostile}");
+    }
 }
 
 #[tokio::test]
@@ -291,4 +306,127 @@ name = "/more"
     second.say(&format!("40{token}")).await;
     let refused = second.text().await.unwrap();
     assert!(refused.contains(refusal), "{refused}");
+}
+
+#[tokio::test]
+async fn reply_reaches_all_sockets_of_the_caller() {
+    let policy = jwt();
+    let rules = r#"
+[socketio]
+recovery = false
+auth = "jwt"
+
+[[socketio.namespace]]
+name = "/"
+
+[[socketio.namespace.on]]
+event = "save"
+call = "POST /save"
+reply = "saved"
+"#;
+    let rules = rules.replace("\"jwt\"", &format!("\"{}\"", policy.name));
+    let proxy = proxy()
+        .route("/save")
+        .line("methods = [\"POST\"]")
+        .line("calls = [\"POST\"]")
+        .auth(policy)
+        .on("/save", |_, peer| {
+            reply(peer, "201 Created", "", r#"{"id":7}"#)
+        })
+        .toml(&rules)
+        .start()
+        .await;
+    let mut sockets = Vec::new();
+    for user in ["alice", "alice", "bob"] {
+        let mut socket = proxy.engine().await;
+        let token = token_of(user);
+        socket.say(&format!(r#"40{{"token":"{token}"}}"#)).await;
+        assert!(socket.text().await.unwrap().starts_with("40{"));
+        sockets.push(socket);
+    }
+    sockets[0].say(r#"421["save",{}]"#).await;
+    let answer = r#"431[{"status":201,"body":{"id":7}}]"#;
+    let event = r#"42["saved",{"id":7}]"#;
+    assert_eq!(sockets[0].text().await.unwrap(), answer);
+    assert_eq!(sockets[0].text().await.unwrap(), event);
+    assert_eq!(sockets[1].text().await.unwrap(), event);
+    // Nothing is there for another user: its own answer comes first.
+    sockets[2].say(r#"425["nothing"]"#).await;
+    assert!(sockets[2].text().await.unwrap().starts_with("435"));
+}
+
+#[tokio::test]
+async fn second_join_of_the_same_changes_nothing() {
+    let proxy = app().start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    connected(&mut socket).await;
+    for ack in 1..=2 {
+        let join = format!(r#"42{ack}["join",{{"name":"ids"}}]"#);
+        socket.say(&join).await;
+        let answer = format!(r#"43{ack}[{{"status":200}}]"#);
+        assert_eq!(socket.text().await.unwrap(), answer);
+    }
+    proxy.app().publish();
+    proxy.app().publish();
+    for n in 1..=2 {
+        let event = format!(r#"42["message",{{"n":{n}}}]"#);
+        assert_eq!(socket.text().await.unwrap(), event);
+    }
+}
+
+#[tokio::test]
+async fn stream_that_is_refused_at_connect_is_told() {
+    let file = NAMESPACE.replacen("greet", "subscribe = [\"/ids\"]\ngreet", 1);
+    let proxy = proxy()
+        .sse("/ids")
+        .on("/ids", |_, peer| reply(peer, "403 Forbidden", "", ""))
+        .toml(&file)
+        .start()
+        .await;
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    connected(&mut socket).await;
+    let end = socket.text().await.unwrap();
+    let told = r#"42["crossfade:end",{"path":"/ids","code":"forbidden""#;
+    assert!(end.starts_with(told), "{end}");
+}
+
+#[tokio::test]
+async fn handshake_that_names_a_legacy_user_offers_no_upgrade() {
+    let policy = jwt();
+    let file = r#"
+[rollout.web]
+percent = 100
+never = ["alice"]
+
+[socketio]
+auth = "jwt"
+rollout = "web"
+"#;
+    let file = file.replace("\"jwt\"", &format!("\"{}\"", policy.name));
+    let proxy = proxy().sse("/ids").auth(policy).toml(&file).start().await;
+    for (user, upgrades) in [("alice", "[]"), ("bob", "[\"websocket\"]")] {
+        let line = "GET /socket.io/?EIO=4&transport=polling";
+        let token = format!("authorization: Bearer {}", token_of(user));
+        let opened = proxy.ask(line, &[&token]).await.text();
+        let expected = format!(r#""upgrades":{upgrades}"#);
+        assert!(opened.contains(&expected), "{user}: {opened}");
+    }
+}
+
+#[tokio::test]
+async fn namespace_that_a_reload_removes_is_left_by_a_packet() {
+    let more = "\n[[socketio.namespace]]\nname = \"/brief\"\n";
+    let proxy = app().toml(more).start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40/brief,").await;
+    assert!(socket.text().await.unwrap().starts_with("40/brief,"));
+    socket.say("40").await;
+    connected(&mut socket).await;
+    proxy.edit(|text| text.replace(more, ""));
+    assert_eq!(socket.text().await.unwrap(), "41/brief,");
+    // The other one goes on.
+    socket.say(r#"421["join",{"name":"ids"}]"#).await;
+    assert_eq!(socket.text().await.unwrap(), r#"431[{"status":200}]"#);
 }

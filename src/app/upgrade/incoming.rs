@@ -20,7 +20,7 @@ use crate::app::process::{Built, Handle};
 use crate::hub::FollowerRequest;
 use crate::hub::replication::{Follower, ReplicationMessage};
 use crate::server::listener::Given;
-use crate::session::Services;
+use crate::session::{LeftSession, Services};
 
 /// Listeners of one process, at most.
 const LISTENERS: usize = 1024;
@@ -179,6 +179,7 @@ impl TopicImport {
                 Down::Topic { topic, news } => self.hear(topic, news),
                 Down::Told => send(&mut writer, &Up::Settled).await?,
                 Down::Go { rollouts } => return Ok((writer, rollouts)),
+                Down::Session(session) => self.adopt(session),
                 Down::Sockets { .. } | Down::Known | Down::Unknown => {}
             }
         }
@@ -189,10 +190,17 @@ impl TopicImport {
         loop {
             match receive(&mut self.reader).await {
                 Ok(Down::Topic { topic, news }) => self.hear(topic, news),
+                Ok(Down::Session(session)) => self.adopt(session),
                 Ok(Down::Known) | Err(_) => return,
                 Ok(_) => {}
             }
         }
+    }
+
+    fn adopt(&self, session: LeftSession) {
+        self.shared
+            .sessions
+            .adopt(session, self.shared.hub.reserve());
     }
 
     fn hear(&mut self, topic: u64, message: ReplicationMessage) {
@@ -244,8 +252,10 @@ impl TopicImport {
         });
         tokio::spawn(async move {
             while let Ok(down) = receive(&mut self.reader).await {
-                if let Down::Topic { topic, news } = down {
-                    self.hear(topic, news);
+                match down {
+                    Down::Topic { topic, news } => self.hear(topic, news),
+                    Down::Session(session) => self.adopt(session),
+                    _ => {}
                 }
             }
             self.lose();

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hub::replication::ReplicationMessage;
+use crate::session::LeftSession;
 
 /// The layout of listeners and of the order of messages.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -77,6 +78,8 @@ pub(crate) enum Down {
         /// Where every rollout stands, as the state file would say it.
         rollouts: String,
     },
+    /// A session has ended whose client may come back.
+    Session(LeftSession),
     /// The service manager knows the new main process.
     Known,
     /// From a version to come.

@@ -207,6 +207,9 @@ pub(super) async fn meet(mut link: UnixStream, estate: &ParentState<'_>) -> io::
     let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)]);
     // It serves whether or not it hears this.
     let _ = export.say(&Down::Known).await;
+    if windows == WINDOWS {
+        export.tell_sessions(estate.shared.sessions.clone());
+    }
     Ok(Successor {
         upgraded: Upgraded {
             pid,

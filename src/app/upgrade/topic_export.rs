@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::channel::frame;
 use super::message::{Down, Up};
 use crate::hub::replication::{Export, Refresher, ReplicationMessage};
+use crate::session::registry::Sessions;
 
 /// Frames that may wait for the other process; each holds one topic's message.
 const FRAMES: usize = 16;
@@ -98,6 +99,31 @@ impl TopicExport {
             let _ = exporting.go_on().await;
         });
         Ok(())
+    }
+
+    /// Tells of the sessions that end, until none is left: their clients may come back to the other process.
+    pub(crate) fn tell_sessions(&mut self, sessions: Sessions) {
+        let Some(say) = self.say.clone() else {
+            return;
+        };
+        let mut left = sessions.export_left();
+        self.tasks.spawn(async move {
+            let are_gone = async {
+                sessions.gone().await;
+                sessions.keep_left();
+            };
+            let tell = async {
+                while let Some(session) = left.recv().await {
+                    let frame = frame(&Down::Session(session)).ok();
+                    // Fails only where the other process is gone, as above.
+                    let Some(frame) = frame else { continue };
+                    if say.send(frame).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(are_gone, tell);
+        });
     }
 
     /// Does what the other process wants.

@@ -1,10 +1,17 @@
+mod filling;
+mod judge;
+mod legacy;
 mod namespace;
+mod reach;
 mod rule;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use legacy::HandshakePolicies;
+pub(crate) use legacy::Legacy;
 pub(crate) use namespace::Namespace;
+pub(super) use reach::ReachableRoutes;
 pub(crate) use rule::{Rule, RuleAction};
 
 use super::auth::Auth;
@@ -42,26 +49,50 @@ pub(crate) struct SocketIo {
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
     /// What a client gets whose rollout says legacy: `"native"`, an error that tells it to use the backend's own URLs, or `"polling"`, Socket.IO over long-polling.
     pub(crate) legacy: Legacy,
+    /// `legacy_upstream`: the `[upstream.NAME]` of a Socket.IO server that gets the clients whose rollout says legacy, in place of `legacy`. The rollout goes by what the handshake shows: `by = "cookie"` or `"ip"`, or an `auth` that reads a header or a cookie. Default: none.
+    pub(crate) legacy_route: Option<Arc<Route>>,
+    /// Whether clients whose connection was cut come back to their session. Events bear their position as one more argument then.
+    pub(crate) recovery: bool,
     /// No key: `[[socketio.namespace]]`; the namespace `/` without rules where there is none.
     pub(crate) namespaces: Vec<Arc<Namespace>>,
 }
 
-/// What a client gets whose rollout says legacy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Legacy {
-    /// Socket.IO over long-polling.
-    Polling,
-    /// The backend's own URLs.
-    Native,
+impl SocketIo {
+    /// Whether a client that polls stays here when its rollout says legacy.
+    pub(crate) fn keeps_legacy(&self) -> bool {
+        self.legacy == Legacy::Polling && self.legacy_route.is_none()
+    }
+
+    /// The namespace that a client means by a name, and what the name says of its parameters: text is closer than a parameter,
+    /// whatever the order in the file.
+    pub(crate) fn namespace(&self, name: &str) -> Option<(&Arc<Namespace>, NamespaceParams)> {
+        let matching = self.namespaces.iter().filter_map(|namespace| {
+            let params = namespace.name.matches(name)?;
+            Some((namespace, params))
+        });
+        matching.min_by(|(one, _), (other, _)| one.name.shape().cmp(&other.name.shape()))
+    }
+}
+
+/// Parameters of a namespace's name, and what a client says for them.
+type NamespaceParams = Vec<(String, String)>;
+
+/// What a namespace is read in.
+struct NamespaceContext<'a> {
+    names: &'a Names<'a>,
+    /// Its defaults.
+    socketio: &'a SocketIo,
+    /// Whether users are known by default, be it by a policy that could not be read.
+    has_auth: bool,
+    routes: ReachableRoutes<'a>,
 }
 
 pub(super) fn read(
     table: &Table<'_>,
     names: &Names<'_>,
     prefix: &str,
-    routes: &[Arc<Route>],
+    routes: ReachableRoutes<'_>,
 ) -> Arc<SocketIo> {
-    table.refuse_later(["recovery", "legacy_upstream"], "clients that come back");
     let transports = table.texts_or("transports", &["polling", "websocket"], transport);
     if transports.is_empty() {
         table.error(
@@ -71,7 +102,7 @@ pub(super) fn read(
         );
     }
     let path = table.text_or("path", "/socket.io/", path);
-    refuse_taken(table, &path, prefix, routes);
+    refuse_taken(table, &path, prefix, routes.routes);
     let mut socketio = SocketIo {
         path,
         ping_interval: table.duration("ping_interval", "25s"),
@@ -83,30 +114,43 @@ pub(super) fn read(
         auth: table.references("auth", "auth", names.auths),
         rollout: table.reference("rollout", "rollout", names.rollouts),
         rate_limit: rate_limit::of(table, names.rate_limits, true),
-        legacy: table.word(
-            "legacy",
-            [("polling", Legacy::Polling), ("native", Legacy::Native)],
-        ),
+        legacy: legacy::read(table),
+        legacy_route: None,
+        recovery: table.switch("recovery", true),
         namespaces: Vec::new(),
     };
-    let namespaces = table.tables("namespace", |namespace, _| {
-        namespace::read(namespace, names, &socketio, routes)
+    let handshake = HandshakePolicies {
+        cors: &socketio.cors,
+        auth: &socketio.auth,
+        rollout: socketio.rollout.as_deref(),
+    };
+    socketio.legacy_route = legacy::upstream(table, names, &socketio.path, handshake);
+    let outer = NamespaceContext {
+        names,
+        socketio: &socketio,
+        has_auth: table.says("auth"),
+        routes,
+    };
+    let namespaces = table.tables("namespace", |namespace, index| {
+        let read = namespace::read(namespace, &outer)?;
+        Some((read, index, namespace.place_of("name")))
     });
-    let mut known = Vec::new();
-    for namespace in &namespaces {
-        let name = namespace.name.as_str();
-        match known.contains(&name) {
-            true => table.error(
-                "namespace",
-                format!("names \"{name}\" twice"),
-                "write its rules below one of them",
-            ),
-            false => known.push(name),
+    for (at, (namespace, index, place)) in namespaces.iter().enumerate() {
+        let shape = namespace.name.shape();
+        let mut earlier = namespaces.iter().take(at);
+        if let Some((_, first, twin)) = earlier.find(|(other, ..)| other.name.shape() == shape) {
+            let line = table.desk.position(*twin).0;
+            let what = format!("is what socketio.namespace.{first} (line {line}) is already");
+            let key = format!("socketio.namespace.{index}.name");
+            let fix = "write its rules there, or give it another name";
+            table.desk.error(*place, &key, what, fix);
         }
     }
+    let namespaces = namespaces.into_iter().map(|(namespace, ..)| namespace);
+    let namespaces: Vec<_> = namespaces.map(Arc::new).collect();
     socketio.namespaces = match namespaces.is_empty() {
         true => vec![Arc::new(Namespace::without_rules(&socketio))],
-        false => namespaces.into_iter().map(Arc::new).collect(),
+        false => namespaces,
     };
     Arc::new(socketio)
 }
@@ -161,35 +205,11 @@ fn refuse_taken(table: &Table<'_>, path: &str, prefix: &str, routes: &[Arc<Route
 /// A template, or what is wrong with it.
 fn template(text: &str) -> Result<crate::bindings::Template, Wrong> {
     units::something(text)?;
+    path_template::path(text.split('?').next().unwrap_or_default())?;
     crate::bindings::Template::parse(text).map_err(|what| {
         Wrong::new(
             what,
             "write placeholders as `{name}`, `{0}` or `{claims.name}`",
         )
     })
-}
-
-/// A route of this kind that paths of a template may reach.
-fn reached<'r>(
-    routes: &'r [Arc<Route>],
-    template: &crate::bindings::Template,
-    is_meant: impl Fn(&Route) -> bool,
-) -> Option<&'r Arc<Route>> {
-    let path = template.as_str().split('?').next().unwrap_or_default();
-    routes
-        .iter()
-        .find(|route| is_meant(route) && fits(&route.path, path))
-}
-
-fn fits(template: &str, path: &str) -> bool {
-    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some(wanted), _) if wanted.starts_with("{*") => return true,
-            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
-            (Some(wanted), Some(given)) if wanted == given || given.contains('{') => {}
-            _ => return false,
-        }
-    }
 }

@@ -2,26 +2,17 @@ use std::sync::Arc;
 
 use hyper::Method;
 
-use super::namespace::{body, event};
-use super::{reached, template};
+use super::filling::Filling;
+use super::namespace::{body, event, refuse_reserved};
+use super::reach::ReachableRoutes;
+use super::template;
 use crate::bindings::{BindingScope, BodyTemplate, Template};
 use crate::config::parser::problem::Wrong;
 use crate::config::parser::table::Table;
 use crate::config::parser::units;
 use crate::config::require::Require;
-use crate::config::route::Route;
 use crate::error::{Code, Refusal};
 use crate::json::Scalar;
-
-/// Events that clients of Socket.IO keep for themselves.
-const RESERVED: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
 
 /// `[[socketio.namespace.on]]`: what an event of the client does; one of `subscribe`, `unsubscribe` and `call`. Templates know `{field}` and `{0}` of its arguments, `{claims.NAME}`, `{user}`, `{tenant}` and the namespace's parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +27,8 @@ pub(crate) struct Rule {
     pub(crate) require: Option<RequireTemplate>,
     /// What a subscription is filtered by: fields that the route's `filter` allows.
     pub(crate) filter: Vec<(String, BodyTemplate)>,
+    /// The event that brings a successful answer to all sockets of the user in the namespace; without a user, to the one that called. Default: none.
+    pub(crate) reply: Option<Arc<str>>,
     /// The event that tells a refusal where no acknowledgement was asked for. Default: none.
     pub(crate) error: Option<Arc<str>>,
 }
@@ -59,8 +52,8 @@ pub(crate) enum RuleAction {
 /// What a rule requires of the user.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RequireTemplate {
-    roles: Vec<String>,
-    claims: Vec<(String, BodyTemplate)>,
+    pub(super) roles: Vec<String>,
+    pub(super) claims: Vec<(String, BodyTemplate)>,
 }
 
 impl RequireTemplate {
@@ -98,73 +91,16 @@ impl Rule {
     }
 }
 
-pub(super) fn read(table: &Table<'_>, routes: &[Arc<Route>]) -> Option<Rule> {
-    table.refuse_later(["reply"], "answers to all sockets of a user");
+pub(super) fn read(
+    table: &Table<'_>,
+    routes: ReachableRoutes<'_>,
+    filling: Filling<'_>,
+) -> Option<Rule> {
     let event = event(table, "event", "\"join_task\"")?;
-    if RESERVED.contains(&&*event) {
-        let what = format!("names `{event}`, which clients keep for themselves");
-        table.error("event", what, "choose another name in the frontend");
-    }
     let subscribe = table.text("subscribe", template);
     let unsubscribe = table.text("unsubscribe", template);
     let call = table.text("call", call);
-    let said = ["subscribe", "unsubscribe", "call"];
-    let count = said.iter().filter(|key| table.says(key)).count();
-    if count != 1 {
-        let what = match count {
-            0 => format!("says nothing of what the event `{event}` does"),
-            _ => format!("says several things of what the event `{event}` does"),
-        };
-        table.error(
-            "event",
-            what,
-            "write one of `subscribe`, `unsubscribe` and `call`",
-        );
-    }
-    let filter = pairs(table, "filter");
-    let is_bridged = |route: &Route| route.source.is_some();
-    for template in subscribe.iter().chain(&unsubscribe) {
-        match reached(routes, template, is_bridged) {
-            None => {
-                let what = format!(
-                    "is for the event `{event}`, and no bridged route is at `{}`",
-                    template.as_str()
-                );
-                let key = if subscribe.is_some() {
-                    "subscribe"
-                } else {
-                    "unsubscribe"
-                };
-                let fix = "write a `[[route]]` with a `source` for that path, or name another";
-                table.error(key, what, fix);
-            }
-            Some(route) => {
-                let strange = filter
-                    .iter()
-                    .find(|(field, _)| !route.filter.iter().any(|known| known == field));
-                if let Some((field, _)) = strange {
-                    let what = format!(
-                        "of the event `{event}` names `{field}`, which the route \"{}\" does not allow",
-                        route.name
-                    );
-                    table.error("filter", what, "add the field to that route's `filter`");
-                }
-            }
-        }
-    }
-    if let Some((method, path)) = &call {
-        let takes = |route: &Route| {
-            (route.calls.as_ref()).is_some_and(|calls| calls.methods.contains(method))
-        };
-        if reached(routes, path, takes).is_none() {
-            let what = format!(
-                "is for the event `{event}`, and no route at `{}` lists {method} in its `calls`",
-                path.as_str()
-            );
-            let fix = format!("write `calls = [\"{method}\"]` in that `[[route]]`");
-            table.error("call", what, fix);
-        }
-    }
+    refuse_several(table, &event);
     let action = match (subscribe, unsubscribe, call) {
         (Some(path), _, _) => RuleAction::Subscribe(path),
         (None, Some(path), _) => RuleAction::Unsubscribe(path),
@@ -174,17 +110,37 @@ pub(super) fn read(table: &Table<'_>, routes: &[Arc<Route>]) -> Option<Rule> {
             return None;
         }
     };
-    Some(Rule {
-        event,
+    let rule = Rule {
         action,
         body: body(table, "body"),
         require: table.optional_table("require", |require| RequireTemplate {
             roles: require.texts("roles", units::something),
             claims: pairs(require, "claims"),
         }),
-        filter,
+        filter: pairs(table, "filter"),
+        reply: table.text("reply", units::something).map(Arc::from),
         error: table.text("error", units::something).map(Arc::from),
-    })
+        event,
+    };
+    for (key, name) in [("reply", &rule.reply), ("error", &rule.error)] {
+        if let Some(name) = name {
+            refuse_reserved(table, key, name);
+        }
+    }
+    rule.judge(table, routes, filling);
+    Some(rule)
+}
+
+/// A rule does one thing.
+fn refuse_several(table: &Table<'_>, event: &str) {
+    let said = ["subscribe", "unsubscribe", "call"];
+    let what = match said.iter().filter(|key| table.says(key)).count() {
+        0 => format!("says nothing of what the event `{event}` does"),
+        1 => return,
+        _ => format!("says several things of what the event `{event}` does"),
+    };
+    let fix = "write one of `subscribe`, `unsubscribe` and `call`";
+    table.error("event", what, fix);
 }
 
 /// `"POST /api/tasks/{task_id}/cancel"`.

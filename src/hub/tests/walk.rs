@@ -355,7 +355,7 @@ impl Walk {
         let gap = prelude.first().is_some_and(|first| is_gap(first));
         let state = &mut self.clients[client];
         match &start {
-            Start::Live => {
+            Start::Live | Start::Lost(_) => {
                 // Without room for a request of its own a newcomer gets a gap for the missing beginning.
                 assert!((!gap || !self.roomy) && !recovered);
                 let start = Position { offset: 0, ..at };

@@ -41,7 +41,7 @@ impl EngineError {
     }
 
     /// The answer's body: JSON.
-    pub(crate) fn body(self) -> Bytes {
+    pub fn body(self) -> Bytes {
         let (code, message) = (self.code(), self.message());
         format!(r#"{{"code":{code},"message":"{message}"}}"#).into()
     }

@@ -8,17 +8,17 @@ use super::packet::EnginePacket;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EngineHandshake<'a> {
+pub struct EngineHandshake<'a> {
     /// The secret that its requests name the session by.
-    pub(crate) sid: &'a str,
+    pub sid: &'a str,
     /// Whether it may go on over a WebSocket.
-    pub(crate) may_upgrade: bool,
+    pub may_upgrade: bool,
     /// From one ping to the next.
-    pub(crate) ping_interval: Duration,
+    pub ping_interval: Duration,
     /// How long a pong may take.
-    pub(crate) ping_timeout: Duration,
+    pub ping_timeout: Duration,
     /// The largest body and message, bytes.
-    pub(crate) max_payload: usize,
+    pub max_payload: usize,
 }
 
 #[derive(Serialize)]
@@ -33,7 +33,7 @@ struct Told<'a> {
 
 impl EngineHandshake<'_> {
     /// The first packet.
-    pub(crate) fn packet(&self) -> EnginePacket {
+    pub fn packet(&self) -> EnginePacket {
         let told = Told {
             sid: self.sid,
             upgrades: if self.may_upgrade {

@@ -333,7 +333,7 @@ fn everything_else_reads_as_the_contract_shows_it() {
     }
     let emitted = Output::Emit {
         event: "a",
-        args: &[],
+        body: ResBody::Empty,
     };
     JsonCodec.encode(&emitted, &mut |packet| panic!("{packet:?}"));
 }

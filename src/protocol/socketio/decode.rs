@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::event::RESERVED;
 use super::packet::{PacketHead, PacketKind};
+use crate::bindings::RESERVED_EVENTS;
 use crate::protocol::bounds::is_modest;
 use crate::protocol::{BadPacket, ClientEvent, Connect, Input};
 
@@ -95,7 +95,7 @@ fn event(head: &PacketHead<'_>) -> Result<ClientEvent, BadPacket> {
         Some(Value::Number(name)) => name.to_string(),
         _ => return Err(BadPacket("an event without a name")),
     };
-    if RESERVED.contains(&name.as_str()) {
+    if RESERVED_EVENTS.contains(&name.as_str()) {
         return Err(BadPacket("an event with a reserved name"));
     }
     let args: Vec<Value> = args.collect();

@@ -4,19 +4,10 @@ use std::borrow::Cow;
 
 use super::packet::{PacketHead, PacketKind};
 use super::writer::PacketWriter;
+use crate::bindings::RESERVED_EVENTS;
 use crate::config::{Emit, Route, Source};
 use crate::event::encodings::EncodingId;
 use crate::event::{Data, Event, EventKind};
-
-/// Names that mean something else to clients: a packet with one closes their connection.
-pub(super) const RESERVED: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
 
 /// The name of a whole document.
 const SNAPSHOT: &str = "snapshot";
@@ -76,7 +67,7 @@ impl<'a> EventForm<'a> {
             EventKind::Snapshot => self.snapshot.unwrap_or(SNAPSHOT),
             _ => event.name.as_deref().unwrap_or("message"),
         };
-        match RESERVED.contains(&name) {
+        match RESERVED_EVENTS.contains(&name) {
             true => format!("event:{name}").into(),
             false => name.into(),
         }

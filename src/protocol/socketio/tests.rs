@@ -87,7 +87,7 @@ fn events_read_as_the_contract_shows_them() {
 
 #[test]
 fn event_with_a_reserved_name_gets_another_one() {
-    for name in super::event::RESERVED {
+    for name in crate::bindings::RESERVED_EVENTS {
         let reserved = event(EventKind::Event, Some(name), "1");
         let expected = format!(r#"42["event:{name}",1,"k3-45"]"#);
         assert_eq!(seen_by(codec("/"), &reserved), expected);

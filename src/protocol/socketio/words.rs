@@ -10,6 +10,9 @@ use crate::event::{Event, EventKind};
 use crate::packet::{Packet, Payload, PayloadDraft};
 use crate::protocol::{EventTag, Output, ResBody, Tag};
 
+/// What stands for the one attachment.
+const ATTACHMENT: &str = r#"{"_placeholder":true,"num":0}"#;
+
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<'a> {
@@ -21,14 +24,16 @@ pub(super) struct Words<'a> {
 impl Words<'_> {
     /// Says it, where there is a packet for it.
     pub(crate) fn encode(self, output: &Output<'_>, send: &mut dyn FnMut(Packet)) {
-        if let Output::Res {
-            id, status, body, ..
-        } = output
-        {
-            return self.respond(id, *status, *body, send);
-        }
-        if let Some(payload) = self.packet(output) {
-            send(payload.into());
+        match *output {
+            Output::Res {
+                id, status, body, ..
+            } => self.respond(id, status, body, send),
+            Output::Emit { event, body } => self.emit(event, body, send),
+            _ => {
+                if let Some(payload) = self.packet(output) {
+                    send(payload.into());
+                }
+            }
         }
     }
 
@@ -70,7 +75,9 @@ impl Words<'_> {
         let Tag::Event(tag) = id else {
             return None;
         };
-        let EventTag { ack, event, error } = &**tag;
+        let EventTag {
+            ack, event, error, ..
+        } = &**tag;
         let error = error.as_deref().filter(|_| ack.is_none());
         if ack.is_none() && (error.is_none() || !is_failure) {
             return None;
@@ -114,13 +121,8 @@ impl Words<'_> {
     }
 
     fn respond(self, id: &Tag, status: u16, body: ResBody<'_>, send: &mut dyn FnMut(Packet)) {
-        let (attachments, room) = match body {
-            ResBody::Empty => (0, 0),
-            ResBody::Json(json) => (0, json.len()),
-            ResBody::Text(text) => (0, text.len()),
-            ResBody::Binary(_) => (1, 0),
-        };
-        let answer = self.answer(id, status >= 400, attachments, room, |out| {
+        let attachments = usize::from(matches!(body, ResBody::Binary(_)));
+        let answer = self.answer(id, status >= 400, attachments, body.len(), |out| {
             out.plain("status", status);
             match body {
                 ResBody::Empty => {}
@@ -129,7 +131,7 @@ impl Words<'_> {
                     out.json(json);
                 }
                 ResBody::Text(text) => out.member("body", text),
-                ResBody::Binary(_) => out.plain("body", r#"{"_placeholder":true,"num":0}"#),
+                ResBody::Binary(_) => out.plain("body", ATTACHMENT),
             }
         });
         let Some(answer) = answer else {
@@ -141,17 +143,35 @@ impl Words<'_> {
         }
     }
 
-    fn emit(self, event: &str, args: &[&[u8]]) -> Payload {
-        let length: usize = args.iter().map(|arg| arg.len()).sum();
-        let mut out = PacketWriter::new(&head(self.namespace), ROOM + length);
+    fn emit(self, event: &str, body: ResBody<'_>, send: &mut dyn FnMut(Packet)) {
+        let head = match body {
+            ResBody::Binary(_) => PacketHead {
+                attachments: 1,
+                ..PacketHead::new(PacketKind::BinaryEvent, self.namespace)
+            },
+            _ => head(self.namespace),
+        };
+        let mut out = PacketWriter::new(&head, ROOM + body.len());
         out.text(event);
-        args.iter().for_each(|arg| out.json(arg));
+        match body {
+            ResBody::Empty => {}
+            ResBody::Json(json) => out.json(json),
+            ResBody::Text(text) => out.text(text),
+            ResBody::Binary(_) => out.json(ATTACHMENT.as_bytes()),
+        }
         // A client that may come back takes a text at the end for a position.
-        let ends_with_text = args.last().is_none_or(|arg| is_text(arg));
+        let ends_with_text = match body {
+            ResBody::Empty | ResBody::Text(_) => true,
+            ResBody::Json(json) => is_text(json),
+            ResBody::Binary(_) => false,
+        };
         if self.recovery && ends_with_text {
             out.json(b"null");
         }
-        out.finish()
+        send(out.finish().into());
+        if let ResBody::Binary(bytes) = body {
+            send(Payload::binary(bytes).into());
+        }
     }
 
     fn word(self, kind: PacketKind, data: &serde_json::Value) -> Payload {
@@ -233,11 +253,12 @@ impl Words<'_> {
                 PacketKind::ConnectError,
                 &refused(code, status, close, message),
             ),
-            Output::Emit { event, args } => self.emit(event, args),
             // Its connection's heartbeat is Engine.IO's; more than one packet is written elsewhere.
-            Output::Welcome { .. } | Output::Ping | Output::Pong | Output::Res { .. } => {
-                return None;
-            }
+            Output::Welcome { .. }
+            | Output::Ping
+            | Output::Pong
+            | Output::Res { .. }
+            | Output::Emit { .. } => return None,
         })
     }
 }

@@ -125,6 +125,12 @@ impl Access {
         self.questions.is_empty() && self.hello.as_deref().is_some_and(is_late)
     }
 
+    /// Whether the CONNECT of a Socket.IO client waits for its subscriptions of before.
+    pub(crate) fn is_coming_back(&self) -> bool {
+        let namespace = self.namespace.as_ref();
+        namespace.is_some_and(|namespace| namespace.coming_back.is_some())
+    }
+
     /// Something waits for this answer.
     pub(crate) fn ask(&mut self, asking: Asking, then: Then) {
         self.questions.push(Question { asking, then });

@@ -2,15 +2,7 @@ use super::*;
 use crate::session::frame::{SubWish, Wants};
 
 fn sub() -> Frame {
-    Frame::new(Wants::Sub(
-        Tag::Number(1),
-        SubWish {
-            path: "/".into(),
-            after: None,
-            last_event_id: None,
-            filter: Vec::new(),
-        },
-    ))
+    Frame::new(Wants::Sub(Tag::Number(1), SubWish::of("/".into())))
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::hub::ReadProgress;
 use crate::protocol::{Codec, EventView, Output};
 use crate::session::coalesce::{keep_newest, net_change};
 use crate::session::filter::Seen;
+use crate::session::recovery::Trail;
 use crate::telemetry::Meters;
 use crate::transport::outbox::Outbox;
 
@@ -29,6 +30,8 @@ pub(in crate::session) struct FrameBatch<'a> {
     pub out: &'a mut Outbox,
     /// Frames that may still be added in this round.
     pub frames: usize,
+    /// In which order events are sent, where the client may come back.
+    pub trail: Option<&'a mut Trail>,
     /// Reused between reads.
     pub scratch: Vec<Arc<Event>>,
     /// The event that waited longest among those added, with where its latency is counted.
@@ -240,6 +243,10 @@ impl Subscription {
         }
         if packets > 0 {
             self.meters.messages_out.inc_by(packets);
+            let is_gap = matches!(event.kind, EventKind::Gap { .. });
+            if let Some(trail) = desk.trail.as_deref_mut().filter(|_| !is_gap) {
+                trail.sent(self.ch, event.position);
+            }
             desk.frames = desk.frames.saturating_sub(packets as usize);
             if let Some(cause) = event.cause.as_ref().filter(|cause| cause.claim()) {
                 desk.traced = Some(Box::new(Traced {

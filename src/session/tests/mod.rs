@@ -7,7 +7,6 @@ mod failing;
 mod lagging;
 mod leaving;
 mod memory;
-mod parking;
 mod reloading;
 mod single;
 mod sizes;

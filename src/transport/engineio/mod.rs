@@ -18,6 +18,7 @@ use super::timer::Timer;
 use super::{Incoming, Transport};
 use crate::protocol::engineio::packet::EnginePacket;
 use polling::LongPolling;
+pub use probe::UpgradePermit;
 use probe::{Probe, ProbeWord};
 use registry::{EngineEntry, EngineRequest};
 
@@ -49,18 +50,8 @@ pub struct EngineIo {
     read: u64,
     max_message: usize,
     is_ending: bool,
-}
-
-/// Whether a client that polls may go on over a WebSocket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UpgradePermit {
-    /// At once.
-    #[default]
-    Allowed,
-    /// Not before it is known which client it is: until then its probe is not answered.
-    Held,
-    /// It stays where it is.
-    Refused,
+    /// The client is not expected to poll again: its end waits for nothing.
+    is_left: bool,
 }
 
 /// What moves the bytes.
@@ -94,6 +85,7 @@ impl EngineIo {
             read: 0,
             max_message: usize::MAX,
             is_ending: false,
+            is_left: false,
         }
     }
 
@@ -105,9 +97,14 @@ impl EngineIo {
         }
     }
 
-    /// Half of the last ping's round trip.
-    pub(crate) fn one_way(&self) -> Duration {
-        self.heartbeat.one_way()
+    /// Whether a poll waits for something to say.
+    pub(crate) fn is_polled(&self) -> bool {
+        matches!(&self.carrier, Carrier::Polling(polling) if polling.is_polled())
+    }
+
+    /// What its client's pongs say.
+    pub(crate) fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// From now on the client may go on over a WebSocket, or not.
@@ -119,6 +116,7 @@ impl EngineIo {
     }
 
     fn fail(&mut self, outbox: &mut Outbox, code: u16) -> Incoming {
+        self.is_left = true;
         self.close(outbox, code, "");
         Incoming::Broken(code)
     }
@@ -165,8 +163,9 @@ impl EngineIo {
             EnginePacket::Noop | EnginePacket::Upgrade => self.expect_few_controls(outbox, now),
             EnginePacket::Close => {
                 if let Carrier::Polling(polling) = &mut self.carrier {
-                    polling.release();
+                    polling.leave();
                 }
+                self.is_left = true;
                 self.close(outbox, 1000, "");
                 Some(Incoming::Close(None))
             }
@@ -309,6 +308,10 @@ impl Transport for EngineIo {
             if let Some(lost) = self.keep_time(outbox, now) {
                 return Poll::Ready(Ok(lost));
             }
+            // First: a poll that comes behind the client's word that it goes on over the WebSocket is refused.
+            if self.poll_probe(outbox, cx).is_ready() {
+                continue;
+            }
             let came = match &self.carrier {
                 Carrier::Polling(_) => self.poll_polling(outbox, cx)?,
                 Carrier::WebSocket(_) => self.poll_websocket(outbox, cx)?,
@@ -317,9 +320,6 @@ impl Transport for EngineIo {
                 Poll::Ready(Some(incoming)) => return Poll::Ready(Ok(incoming)),
                 Poll::Ready(None) => continue,
                 Poll::Pending => {}
-            }
-            if self.poll_probe(outbox, cx).is_ready() {
-                continue;
             }
             ready!(self.timer.poll_until(self.deadline(), now, cx));
         }
@@ -362,7 +362,7 @@ impl Transport for EngineIo {
         match &mut self.carrier {
             Carrier::WebSocket(transport) => transport.poll_end(outbox, cx),
             Carrier::Polling(polling) => loop {
-                if polling.poll_send(outbox).is_ready() {
+                if polling.poll_send(outbox).is_ready() || self.is_left {
                     return Poll::Ready(());
                 }
                 let entry = self.entry.as_mut();
@@ -393,3 +393,6 @@ impl Transport for EngineIo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

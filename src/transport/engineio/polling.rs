@@ -30,6 +30,11 @@ impl LongPolling {
         Ok(())
     }
 
+    /// Whether a poll waits.
+    pub(super) fn is_polled(&self) -> bool {
+        self.poll.is_some()
+    }
+
     /// A POST has come, and the one before is read.
     pub(super) fn take_post(&mut self, packets: PostedPackets, post: oneshot::Sender<()>) {
         self.post = Some((packets, post));
@@ -87,6 +92,15 @@ impl LongPolling {
         match outbox.is_empty() {
             true => Poll::Ready(Ok(())),
             false => Poll::Pending,
+        }
+    }
+
+    /// The client has said its last word: answers its poll and its POST.
+    pub(super) fn leave(&mut self) {
+        self.release();
+        if let Some((_, post)) = self.post.take() {
+            // The client may be gone.
+            let _ = post.send(());
         }
     }
 

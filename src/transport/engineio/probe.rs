@@ -22,6 +22,18 @@ pub(super) struct Probe {
     pub(super) is_answered: bool,
 }
 
+/// Whether a client that polls may go on over a WebSocket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpgradePermit {
+    /// At once.
+    #[default]
+    Allowed,
+    /// Not before it is known which client it is: until then its probe is not answered.
+    Held,
+    /// It stays where it is.
+    Refused,
+}
+
 /// What came of a look.
 pub(super) enum ProbeWord {
     /// It goes on.

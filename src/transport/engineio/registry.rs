@@ -72,7 +72,18 @@ impl EngineSessions {
         let _ = self.ask(sid, EngineRequest::Probe(transport));
     }
 
-    /// Whether a session may still leave polling.
+    /// Whether there is such a session, whatever it moves over.
+    ///
+    /// # Errors
+    /// The session is unknown.
+    pub fn expect(&self, sid: &[u8; 16]) -> Result<(), EngineError> {
+        match self.lock().contains_key(sid) {
+            true => Ok(()),
+            false => Err(EngineError::Sid),
+        }
+    }
+
+    /// Whether a session polls.
     ///
     /// # Errors
     /// The session is unknown, or has left polling.

@@ -51,6 +51,8 @@ pub struct NamespaceConnection {
     shared: Arc<Mutex<Shared>>,
     namespaces: Box<dyn Namespaces>,
     sockets: Vec<Joined>,
+    /// Namespaces whose sockets have ended: what the client has sent there since may be on its way still.
+    left: Vec<Box<str>>,
     /// Whose binary attachments come next, and how many.
     attachments: Option<(Box<str>, usize)>,
     /// When the first CONNECT must have come.
@@ -84,6 +86,7 @@ impl NamespaceConnection {
             engine,
             namespaces,
             sockets: Vec::new(),
+            left: Vec::new(),
             attachments: None,
             join_until: Some(now + join_within),
             closing_until: None,
@@ -104,6 +107,13 @@ impl NamespaceConnection {
                     return Poll::Ready(());
                 }
             };
+            if self.closing_until.is_some() {
+                continue;
+            }
+            if self.engine.is_polled() {
+                // What the sockets have kept since the last poll answers this one.
+                lock(&self.shared).is_stalled = false;
+            }
             let was_full = self.is_any_full();
             self.run_sockets(cx);
             // A socket that has read on makes room: only then the connection asks to be woken for more.
@@ -161,7 +171,8 @@ impl NamespaceConnection {
                 let mut shared = lock(&self.shared);
                 self.engine.set_upgrade(shared.upgrade);
                 let incoming = self.engine.poll_receive(&mut shared.outbox, cx);
-                shared.one_way = self.engine.one_way();
+                shared.one_way = self.engine.heartbeat().one_way();
+                shared.answered_pings = self.engine.heartbeat().answered();
                 shared.carrier = self.engine.carrier();
                 incoming
             };
@@ -204,6 +215,11 @@ impl NamespaceConnection {
             (PacketKind::Connect, None) => {
                 let namespace: Box<str> = head.namespace.into();
                 self.join(namespace, text);
+            }
+            (_, None) if self.left.iter().any(|left| **left == *head.namespace) => {
+                if head.attachments > 0 {
+                    self.attachments = Some((head.namespace.into(), head.attachments));
+                }
             }
             (PacketKind::Connect, Some(_)) | (_, None) => {
                 self.refuse("a packet for a namespace that is not joined");
@@ -274,8 +290,14 @@ impl NamespaceConnection {
     }
 
     fn run_sockets(&mut self, cx: &mut Context<'_>) {
-        self.sockets
-            .retain_mut(|joined| joined.socket.as_mut().poll(cx).is_pending());
+        let left = &mut self.left;
+        self.sockets.retain_mut(|joined| {
+            let goes_on = joined.socket.as_mut().poll(cx).is_pending();
+            if !goes_on && left.len() < MOST && !left.contains(&joined.namespace) {
+                left.push(joined.namespace.clone());
+            }
+            goes_on
+        });
     }
 
     fn close(&mut self, code: u16, reason: &str, now: Instant) {
@@ -309,3 +331,6 @@ impl Future for NamespaceConnection {
         self.step(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

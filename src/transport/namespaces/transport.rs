@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) close: Option<(u16, String)>,
     /// Half of the last ping's round trip.
     pub(super) one_way: Duration,
+    /// Pings that were answered.
+    pub(super) answered_pings: u32,
     /// Whether the client may leave polling.
     pub(super) upgrade: UpgradePermit,
     /// What moves the bytes now.
@@ -46,6 +48,7 @@ impl Shared {
             is_gone: false,
             close: None,
             one_way: Duration::ZERO,
+            answered_pings: 0,
             upgrade: UpgradePermit::default(),
             carrier,
         }
@@ -211,6 +214,10 @@ impl Transport for NamespaceTransport {
 
     fn one_way(&self) -> Option<Duration> {
         Some(lock(&self.shared).one_way)
+    }
+
+    fn answered_pings(&self) -> u32 {
+        lock(&self.shared).answered_pings
     }
 
     fn name(&self) -> &'static str {

@@ -51,6 +51,7 @@ audience = false
 secret = "a secret that is longer than thirty-two bytes"
 
 [socketio]
+recovery = false
 [[socketio.namespace]]
 name = "/"
 greet = {event = "connected", body = {status = "ok"}}
@@ -76,6 +77,10 @@ require = {roles = ["admin"]}
 name = "/rolled"
 rollout = "web"
 subscribe = ["/feed"]
+[[socketio.namespace]]
+name = "/kept"
+recovery = true
+subscribe = ["/feed?of=1", "/feed?of=2"]
 `;
 
 export class World {
@@ -139,10 +144,11 @@ export class World {
     return answer.json();
   }
 
-  say(event, data) {
+  // To all streams of this URL, or to all.
+  say(event, data, url) {
     const text = `id: ${this.#sent.length + 1}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
     this.#sent.push(text);
-    for (const stream of this.#streams.keys()) stream.write(text);
+    for (const [stream, of] of this.#streams) if (!url || of === url) stream.write(text);
   }
 
   async #answer(request, response) {

@@ -21,6 +21,7 @@ fn tag(ack: Option<u64>, error: Option<&str>) -> Tag {
         ack,
         event: "join".into(),
         error: error.map(Arc::from),
+        reply: None,
     }))
 }
 
@@ -163,17 +164,22 @@ fn joining_is_granted_or_refused_in_the_words_of_clients() {
 
 #[test]
 fn event_of_the_sidecar_never_ends_with_a_false_position() {
-    let emit = |recovery, args: &[&[u8]]| {
+    let emit = |recovery, body| {
         let codec = SocketIoCodec::new("/a".into(), true, recovery);
-        let output = Output::Emit { event: "hi", args };
+        let output = Output::Emit { event: "hi", body };
         let packets = said(codec, &output);
         packets.into_iter().map(text_of).collect::<String>()
     };
-    assert_eq!(emit(true, &[b"{\"a\":1}"]), r#"42/a,["hi",{"a":1}]"#);
-    assert_eq!(emit(true, &[b"1", b" \"x\""]), r#"42/a,["hi",1, "x",null]"#);
-    assert_eq!(emit(true, &[]), r#"42/a,["hi",null]"#);
-    assert_eq!(emit(false, &[b"\"x\""]), r#"42/a,["hi","x"]"#);
-    assert_eq!(emit(false, &[]), r#"42/a,["hi"]"#);
+    for (recovery, body, expected) in [
+        (true, ResBody::Json(b"{\"a\":1}"), r#"42/a,["hi",{"a":1}]"#),
+        (true, ResBody::Json(b" \"x\""), r#"42/a,["hi", "x",null]"#),
+        (true, ResBody::Text("x"), r#"42/a,["hi","x",null]"#),
+        (true, ResBody::Empty, r#"42/a,["hi",null]"#),
+        (false, ResBody::Text("x"), r#"42/a,["hi","x"]"#),
+        (false, ResBody::Empty, r#"42/a,["hi"]"#),
+    ] {
+        assert_eq!(emit(recovery, body), expected);
+    }
 }
 
 #[test]

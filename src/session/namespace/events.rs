@@ -1,92 +1,29 @@
-//! One namespace of a Socket.IO client: what it joins when it connects, and what its events do.
+//! What the events of a namespace's client do.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::checks::CALLS;
-use super::connection::Session;
-use super::context::Realm;
-use super::frame::{Frame, SubWish, Wants};
+use super::with_scope;
 use crate::bindings::{BindingScope, BodyTemplate};
-use crate::config::{Legacy, Rule, RuleAction};
+use crate::config::{Rule, RuleAction};
 use crate::error::{Code, Refusal};
 use crate::json::Scalar;
-use crate::policy::auth::Identity;
-use crate::protocol::socketio::packet;
-use crate::protocol::{ClientEvent, Connect, EventTag, Output, Req, Tag};
+use crate::protocol::{ClientEvent, EventTag, Output, Req, Tag};
+use crate::session::checks::CALLS;
+use crate::session::connection::Session;
+use crate::session::frame::{Frame, SubWish, Wants};
+use crate::session::handle::Emission;
+use crate::session::upstream_request::CallAnswer;
 
 /// Calls of one client that wait while as many as allowed are under way.
 const WAITING: usize = 1_000;
 
-/// The client's CONNECT. Returns the token that it brings.
-pub(super) fn connect(session: &mut Session, connect: Connect) -> Option<String> {
-    session.access.namespace.get_or_insert_default().csrf = connect.csrf;
-    connect.token
-}
-
-/// The client may join: says so, and does what the namespace wants done first.
-pub(super) fn greet(session: &mut Session, now: Instant) {
-    let Some(namespace) = session.cx.realm.namespace(&session.cx.in_force).cloned() else {
-        return session.close(4201, "", now);
-    };
-    let sid = format!("{:032x}", fastrand::u128(..));
-    session.link.say(&Output::Connected {
-        sid: &sid,
-        pid: None,
-    });
-    if let Some(greet) = &namespace.greet {
-        let body = with_scope(session, &[], &[], |scope| {
-            let body = greet.body.as_ref()?;
-            serde_json::to_vec(&body.value(scope)).ok()
-        });
-        let args: Vec<&[u8]> = body.iter().map(|body| &body[..]).collect();
-        session.link.say(&Output::Emit {
-            event: &greet.event,
-            args: &args,
-        });
-    }
-    for template in &namespace.subscribe {
-        match with_scope(session, &[], &[], |scope| template.path(scope)) {
-            Ok(path) => subscribe(session, Tag::None, path, Vec::new(), now),
-            Err(refusal) => session.link.refuse(&Tag::None, &refusal),
-        }
-        if session.closing_until.is_some() {
-            return;
-        }
-    }
-}
-
-/// Where a client goes that its rollout sends away, in the word of `drain`.
-pub(super) fn legacy_side(session: &Session) -> &'static str {
-    let socketio = session.cx.in_force.config.socketio.as_ref();
-    let polls = socketio.is_some_and(|socketio| socketio.legacy == Legacy::Polling);
-    match session.cx.realm {
-        Realm::Namespace(_) if polls => "polling",
-        _ => "native",
-    }
-}
-
-/// Why it does, in the word that clients of Socket.IO know.
-pub(super) fn cause(session: &Session, why: &'static str) -> &'static str {
-    match (&session.cx.realm, why) {
-        (Realm::Namespace(_), "killed") => "kill",
-        _ => why,
-    }
-}
-
-/// Lets a client that polls go on over a WebSocket, or keeps it where it is.
-pub(super) fn let_upgrade(session: &Session, may: bool) {
-    match &session.cx.realm {
-        Realm::Namespace(joined) if may => joined.upgrade.open(),
-        Realm::Namespace(joined) => joined.upgrade.shut(),
-        Realm::Every | Realm::Stream(_) => {}
-    }
-}
-
 /// Does what the rule of an event says.
-pub(super) fn follow_event(session: &mut Session, event: &ClientEvent, now: Instant) {
+pub(in crate::session) fn follow_event(session: &mut Session, event: &ClientEvent, now: Instant) {
     let Some(namespace) = session.cx.realm.namespace(&session.cx.in_force).cloned() else {
         return;
     };
@@ -96,6 +33,7 @@ pub(super) fn follow_event(session: &mut Session, event: &ClientEvent, now: Inst
             ack: event.ack,
             event: event.name.as_str().into(),
             error: None,
+            reply: None,
         }));
         let refusal = Refusal::new(Code::NotFound, "no rule is there for this event");
         return session.link.refuse(&tag, &refusal);
@@ -104,6 +42,7 @@ pub(super) fn follow_event(session: &mut Session, event: &ClientEvent, now: Inst
         ack: event.ack,
         event: rule.event.clone(),
         error: rule.error.clone(),
+        reply: rule.reply.clone(),
     }));
     if let Err(refusal) = do_rule(session, rule, event, tag.clone(), now) {
         session.link.refuse(&tag, &refusal);
@@ -124,7 +63,18 @@ fn do_rule(
             let (path, filter) = with_scope(session, args, attachments, |scope| {
                 Ok::<_, Refusal>((template.path(scope)?, rule.filters(scope)?))
             })?;
-            subscribe(session, tag, path, filter, now);
+            if is_subscribed(session, &path, &filter) {
+                session.link.reply(&Output::Ok {
+                    id: &tag,
+                    sub: None,
+                });
+                return Ok(());
+            }
+            let wish = SubWish {
+                filter,
+                ..SubWish::of(path)
+            };
+            session.advance(Frame::new(Wants::Sub(tag, wish)), None, now);
         }
         RuleAction::Unsubscribe(template) => {
             let path = with_scope(session, args, attachments, |scope| template.path(scope))?;
@@ -171,20 +121,16 @@ fn expect_required(session: &Session, rule: &Rule, args: &[Value]) -> Result<(),
     fits.map_err(|unfit| forbidden(unfit.detail().into_owned()))
 }
 
-fn subscribe(
-    session: &mut Session,
-    tag: Tag,
-    path: String,
-    filter: Vec<(String, Vec<Scalar>)>,
-    now: Instant,
-) {
-    let wish = SubWish {
-        path,
-        after: None,
-        last_event_id: None,
-        filter,
+/// Whether the client has this subscription already: to join once more changes nothing.
+fn is_subscribed(session: &Session, path: &str, filter: &[(String, Vec<Scalar>)]) -> bool {
+    let Ok((found, url)) = session.cx.find(&Method::GET, path) else {
+        return false;
     };
-    session.advance(Frame::new(Wants::Sub(tag, wish)), None, now);
+    let url = found.route.read_url(&url);
+    session.subscriptions.iter().any(|sub| {
+        let target = sub.subscriber().target();
+        target.route.name == found.route.name && target.url == *url && sub.wanted() == *filter
+    })
 }
 
 fn unsubscribe(session: &mut Session, path: &str) -> Result<(), Refusal> {
@@ -221,13 +167,47 @@ fn call_when_free(session: &mut Session, request: Req, now: Instant) -> Result<(
 }
 
 /// Sends the calls on their way that have waited for others to end.
-pub(super) fn call_waiting(session: &mut Session, now: Instant) {
+pub(in crate::session) fn call_waiting(session: &mut Session, now: Instant) {
     while session.closing_until.is_none()
         && has_free_call(session)
         && let Some(state) = &mut session.access.namespace
         && let Some(request) = state.waiting.pop_front()
     {
         session.advance(Frame::new(Wants::Req(request)), None, now);
+    }
+}
+
+/// A call was done as asked: tells all sockets of the user in the namespace, where its rule wants that; without a user its own.
+pub(in crate::session) fn tell_reply(session: &mut Session, id: &Tag, answer: &CallAnswer) {
+    let (Tag::Event(tag), Some(body)) = (id, answer.success()) else {
+        return;
+    };
+    let Some(event) = &tag.reply else {
+        return;
+    };
+    let Some(namespace) = session.cx.realm.namespace_name() else {
+        return;
+    };
+    let emission = Emission {
+        namespace: namespace.clone(),
+        event: event.clone(),
+        body: body.clone(),
+    };
+    emit(session, &emission);
+    if let Some(owner) = session.cx.owner() {
+        let sessions = &session.cx.shared.sessions;
+        let user = owner.identity.principal();
+        sessions.emit(session.cx.member().number, &user, &Arc::new(emission));
+    }
+}
+
+/// Tells the client an event that is no topic's, where it is for its namespace.
+pub(in crate::session) fn emit(session: &mut Session, emission: &Emission) {
+    if session.cx.realm.namespace_name() == Some(&emission.namespace) {
+        session.link.say(&Output::Emit {
+            event: &emission.event,
+            body: emission.body.kind(),
+        });
     }
 }
 
@@ -249,70 +229,6 @@ fn csrf_headers(session: &Session) -> Vec<(String, String)> {
         }
     }
     headers
-}
-
-fn with_scope<T>(
-    session: &Session,
-    args: &[Value],
-    attachments: &[Bytes],
-    resolve: impl FnOnce(&BindingScope<'_>) -> T,
-) -> T {
-    let owner = session.cx.owner();
-    let identity: Option<&Identity> = owner.as_ref().map(|owner| &*owner.identity);
-    let params = match &session.cx.realm {
-        Realm::Namespace(joined) => &joined.params[..],
-        _ => &[],
-    };
-    resolve(&BindingScope {
-        args,
-        attachments,
-        params,
-        user: identity.map(|identity| identity.user.as_str()),
-        tenant: identity.and_then(|identity| identity.tenant.as_deref()),
-        claims: identity.map(|identity| &identity.claims),
-    })
-}
-
-/// How a namespace's socket ends where the session would close: by a word of its own, or with its whole connection. Returns
-/// what the transport is closed with.
-pub(super) fn leave(session: &mut Session, code: u16) -> u16 {
-    let Realm::Namespace(joined) = session.cx.realm.clone() else {
-        return code;
-    };
-    if session.access.hello.is_some() && code != 4000 {
-        let (word, status) = refused_by(code);
-        session.link.say(&Output::Refused {
-            code: word,
-            status,
-            close: code,
-            message: word.as_str(),
-        });
-        return 1000;
-    }
-    let legacy = session.cx.in_force.config.socketio.as_ref();
-    let polls_on = legacy.is_some_and(|socketio| socketio.legacy == Legacy::Polling);
-    match code {
-        1000 => {}
-        4000..=4099 if session.access.hello.is_none() => {}
-        4300..=4399 if !polls_on => {}
-        _ => return code,
-    }
-    session.link.push(packet::disconnect(&joined.name).into());
-    1000
-}
-
-/// The word and the status of a refusal that closes with this code.
-fn refused_by(code: u16) -> (Code, u16) {
-    match code {
-        4003 => (Code::Forbidden, 403),
-        4029 | 4129 => (Code::RateLimited, 429),
-        4300..=4399 => (Code::Legacy, 403),
-        4401 => (Code::TokenExpired, 401),
-        4001 | 4403 => (Code::Unauthorized, 401),
-        4200 => (Code::Draining, 503),
-        4000 => (Code::BadFrame, 400),
-        _ => (Code::Internal, 503),
-    }
 }
 
 /// The body of a call, and whether it is bytes.

@@ -1,4 +1,4 @@
-//! A path template taken apart: which paths it fits, and how specific it is.
+//! A path template taken apart: which paths it fits, and how specific it is. Pure.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -12,9 +12,9 @@ const UNWRITTEN: &AsciiSet = &CONTROLS
     .add(b'^')
     .add(b'|');
 
-/// One part of a template between slashes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+/// One part of a template between slashes; of two that fit the same text the lesser one is more specific.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
     /// Exactly this.
     Static(String),
     /// `{name}`: one non-empty segment.
@@ -23,13 +23,13 @@ pub(super) enum Part {
     Rest,
 }
 
-/// A template without its parameter names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shape(Vec<Part>);
+/// A template without its parameter names; of two that fit the same path the lesser one is more specific.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shape(Vec<Part>);
 
 impl Shape {
     /// The shape of a valid template and the names of its parameters, in order.
-    pub(super) fn parse(template: &str) -> (Shape, Vec<String>) {
+    pub(crate) fn parse(template: &str) -> (Shape, Vec<String>) {
         let mut names = Vec::new();
         let path = template.strip_prefix('/').unwrap_or(template);
         let parts = path.split('/').map(|part| {
@@ -50,12 +50,12 @@ impl Shape {
     }
 
     /// From left to right.
-    pub(super) fn parts(&self) -> &[Part] {
+    pub(crate) fn parts(&self) -> &[Part] {
         &self.0
     }
 
     /// The parameters' values as they stand in this canonical path; `None` where it does not fit.
-    pub(super) fn values<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
+    pub(crate) fn values<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
         let mut values = Vec::new();
         let mut left = path.strip_prefix('/');
         for part in &self.0 {

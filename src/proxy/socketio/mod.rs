@@ -7,13 +7,12 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http_body_util::{BodyExt, Limited};
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use super::context::{Address, Came, RequestContext, shared_seat};
-use super::transport_choice::Cohort;
+use super::context::{Came, RequestContext, shared_seat};
 use super::websocket::{handshake_of, switch};
 use super::{error_response, handshake, limits};
 use crate::config::SocketIo;
@@ -39,20 +38,21 @@ use crate::transport::websocket::WebSocketTransport;
 use crate::transport::websocket::reader::MessageLimits;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+mod recognised;
+
+pub(super) use recognised::recognise;
+
+use recognised::RecognisedClient;
+
 /// Seconds after which a client that meets a draining process retries, spread at random.
 const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
 
-/// Socket.IO, where a path is its.
-pub(super) fn find(address: Address<'_>) -> Option<&Arc<SocketIo>> {
-    let socketio = address.in_force.config.socketio.as_ref()?;
-    let rest = socketio.path.strip_prefix(address.path)?;
-    matches!(rest, "" | "/").then_some(socketio)
-}
-
-/// Browsers send no `Origin` with a GET to their own origin.
-pub(super) fn may_come_without_origin(head: &Parts) -> bool {
-    let is_read = matches!(head.method, Method::GET | Method::HEAD);
-    is_read && !head.headers.contains_key(ORIGIN)
+/// A request that passed the edge, and its client.
+pub(super) struct SocketIoRequest {
+    pub(super) head: Parts,
+    pub(super) body: RequestBody,
+    pub(super) came: Came,
+    pub(super) client: RecognisedClient,
 }
 
 /// What the query says.
@@ -86,22 +86,24 @@ pub(super) fn answer(
     connection: &Arc<Connection>,
     exchange: RequestContext,
     socketio: &Arc<SocketIo>,
-    head: Parts,
-    body: RequestBody,
-    came: Came,
+    asked: SocketIoRequest,
 ) -> Either<Ready<Answer>, BoxFuture<'static, Answer>> {
     let query = Query::read(exchange.query.as_deref());
     let is_handshake = exchange.is_handshake;
     let sessions = exchange.shared.sessions.engine.clone();
-    let known = |sid: &[u8; 16]| sessions.expect_polling(sid);
-    let wanted = match wanted(&head.method, is_handshake, &query, socketio, known) {
+    // A WebSocket for a session that has one already is let in and closed: clients take a refusal for an error.
+    let known = |sid: &[u8; 16], way: Way| match way {
+        Way::Polling => sessions.expect_polling(sid),
+        Way::WebSocket => sessions.expect(sid),
+    };
+    let wanted = match wanted(&asked.head.method, is_handshake, &query, socketio, known) {
         Ok(wanted) => wanted,
         Err(error) => return Either::Left(ready(Ok(refuse(error)))),
     };
     Either::Left(ready(match wanted {
-        Wanted::Open(Way::Polling) => open_polling(connection, &exchange, socketio, head, came),
-        Wanted::Open(Way::WebSocket) => open_websocket(connection, &exchange, socketio, head, came),
-        Wanted::Probe(sid) => probe(connection, &exchange, socketio, head, sid),
+        Wanted::Open(Way::Polling) => open_polling(connection, &exchange, socketio, asked),
+        Wanted::Open(Way::WebSocket) => open_websocket(connection, &exchange, socketio, asked),
+        Wanted::Probe(sid) => probe(connection, &exchange, socketio, asked.head, sid),
         Wanted::Poll(sid) => {
             return Either::Right(Box::pin(async move {
                 Ok(match sessions.poll(&sid).await {
@@ -112,7 +114,7 @@ pub(super) fn answer(
         }
         Wanted::Post(sid) => {
             let most = socketio.max_payload;
-            return Either::Right(Box::pin(post(exchange, most, head, body, sid)));
+            return Either::Right(Box::pin(post(exchange, most, asked, sid)));
         }
     }))
 }
@@ -122,7 +124,7 @@ fn wanted(
     is_handshake: bool,
     query: &Query,
     socketio: &SocketIo,
-    expect_polling: impl Fn(&[u8; 16]) -> Result<(), EngineError>,
+    expect: impl Fn(&[u8; 16], Way) -> Result<(), EngineError>,
 ) -> Result<Wanted, EngineError> {
     let way = query.transport.ok_or(EngineError::Transport)?;
     let is_offered = match way {
@@ -145,7 +147,7 @@ fn wanted(
         };
     };
     let sid = sid.ok_or(EngineError::Sid)?;
-    expect_polling(&sid)?;
+    expect(&sid, way)?;
     match (way, method) {
         (Way::WebSocket, _) => Ok(Wanted::Probe(sid)),
         (Way::Polling, &Method::GET) => Ok(Wanted::Poll(sid)),
@@ -221,8 +223,7 @@ fn open_polling(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     socketio: &Arc<SocketIo>,
-    head: Parts,
-    came: Came,
+    asked: SocketIoRequest,
 ) -> Result<Response<Body>, Problem> {
     let sid = match secret() {
         Ok(sid) => sid,
@@ -231,7 +232,8 @@ fn open_polling(
     if exchange.shared.draining.load(Ordering::Relaxed) {
         return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));
     }
-    let (mut client, cookie) = client(connection, exchange, socketio, head, came);
+    let may_upgrade = socketio.websocket && !asked.client.is_legacy;
+    let (mut client, cookie) = client(connection, exchange, asked);
     // Its session outlives this request's connection, and others may come over it: it counts by itself.
     let limits = &exchange.in_force.config.server.limits;
     let permit = (exchange.shared.connections).admit(exchange.client.address, limits);
@@ -247,7 +249,7 @@ fn open_polling(
     let connection = NamespaceConnection::new(engine, outbox, Box::new(client), within);
     tokio::spawn(connection);
     let mut packet = Vec::new();
-    opening(socketio, &hex(sid), socketio.websocket).write(&mut packet);
+    opening(socketio, &hex(sid), may_upgrade).write(&mut packet);
     let mut response = text(packet.into());
     if let Some(cookie) = &cookie {
         error_response::add_cookie(response.headers_mut(), cookie);
@@ -259,17 +261,16 @@ fn open_websocket(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     socketio: &Arc<SocketIo>,
-    mut head: Parts,
-    came: Came,
+    mut asked: SocketIoRequest,
 ) -> Result<Response<Body>, Problem> {
-    let accept = derive_accept_key(handshake::key(&head.headers)?.as_bytes());
-    let upgrade = Upgrade::of(&mut head.extensions, connection.traffic.as_ref());
+    let accept = derive_accept_key(handshake::key(&asked.head.headers)?.as_bytes());
+    let upgrade = Upgrade::of(&mut asked.head.extensions, connection.traffic.as_ref());
     let upgrade = upgrade.ok_or_else(cannot_upgrade)?;
     let sid = match secret() {
         Ok(sid) => sid,
         Err(error) => return Ok(refuse(error)),
     };
-    let (client, cookie) = client(connection, exchange, socketio, head, came);
+    let (client, cookie) = client(connection, exchange, asked);
     let (most, settings) = (socketio.max_payload, settings(socketio));
     let within = exchange.in_force.config.websocket.hello_timeout;
     let packet = opening(socketio, &hex(sid), false).frame();
@@ -312,16 +313,15 @@ fn cannot_upgrade() -> Problem {
 async fn post(
     exchange: RequestContext,
     most: usize,
-    head: Parts,
-    body: RequestBody,
+    asked: SocketIoRequest,
     sid: [u8; 16],
 ) -> Answer {
-    let length = head.headers.get(CONTENT_LENGTH);
+    let length = asked.head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > most) {
         return Ok(too_large());
     }
-    let body = Limited::new(body.upward(&exchange.in_force), most);
+    let body = Limited::new(asked.body.upward(&exchange.in_force), most);
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return Ok(too_large()),
@@ -343,33 +343,35 @@ async fn post(
 fn client(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
-    socketio: &Arc<SocketIo>,
-    mut head: Parts,
-    came: Came,
+    asked: SocketIoRequest,
 ) -> (SocketIoClient, Option<HeaderValue>) {
-    let namespaces = socketio.namespaces.iter();
-    let rollouts = namespaces.filter_map(|namespace| namespace.rollout.as_ref());
-    let cohort = Cohort::recognise(exchange, &head.headers, None, rollouts);
+    let SocketIoRequest {
+        mut head,
+        came,
+        client,
+        ..
+    } = asked;
     let mut extras = came.entrant.extras;
     extras.ticket = None;
     let auths = exchange.in_force.config.auths.values();
     let presented = Presented::take(&mut head.headers, extras, auths);
-    let mut handshake = handshake_of(exchange, head.headers, cohort.candidate);
+    let cookie = client.cookie;
+    let mut handshake = handshake_of(exchange, head.headers, client.candidate);
     // One value of a head would keep all of it in memory.
-    let values = handshake.headers.values_mut();
-    let values = values.chain(&mut handshake.origin);
-    values
-        .chain([&mut handshake.host])
-        .for_each(|value| *value = own(value));
+    handshake.host = own(&handshake.host);
+    for value in (handshake.headers.values_mut()).chain(&mut handshake.origin) {
+        *value = own(value);
+    }
     let client = SocketIoClient {
         request_id: exchange.id.to_string(),
         handshake,
         presented,
+        admission: client.admission,
         seat: came.entrant.seat.map(shared_seat),
         permit: connection.permit.clone(),
         shared: exchange.shared.clone(),
     };
-    (client, cohort.cookie)
+    (client, cookie)
 }
 
 fn text(packets: Bytes) -> Response<Body> {
