@@ -81,6 +81,7 @@ share = "public"
 # A crossfade of its own, so that the others run without; and so that `--binary` may be one that does not know it.
 SOCKETIO = """
 [socketio]
+recovery = false                               # as in the relay it is compared with
 
 [[socketio.namespace]]
 name = "/"

@@ -242,7 +242,7 @@ async fn walk(
                     came,
                     client,
                 };
-                return socketio::answer(connection, &exchange, &socketio, asked).await;
+                return socketio::answer(connection, exchange, &socketio, asked).await;
             };
             let cookie = client.cookie();
             let answer = match exchange.is_handshake {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
@@ -27,6 +28,7 @@ use crate::server::client_connection::Connection;
 use crate::server::request_body::RequestBody;
 use crate::server::upgrade::{Granted, Upgrade};
 use crate::session::Presented;
+use crate::session::credentials::own;
 use crate::session::socketio::SocketIoClient;
 use crate::transport::Transport;
 use crate::transport::engineio::{EngineIo, EngineSettings};
@@ -75,16 +77,20 @@ enum Wanted {
     Probe([u8; 16]),
 }
 
-/// Answers a request that passed the edge.
-pub(super) async fn answer(
+/// What a request comes to.
+type Answer = Result<Response<Body>, Problem>;
+
+/// Answers a request that passed the edge. No `async fn`: the future of every request would be as large. And while a poll
+/// waits, nothing is kept of its request: the engine reads into the same memory again.
+pub(super) fn answer(
     connection: &Arc<Connection>,
-    exchange: &RequestContext,
+    exchange: RequestContext,
     socketio: &Arc<SocketIo>,
     asked: SocketIoRequest,
-) -> Result<Response<Body>, Problem> {
+) -> Either<Ready<Answer>, BoxFuture<'static, Answer>> {
     let query = Query::read(exchange.query.as_deref());
     let is_handshake = exchange.is_handshake;
-    let sessions = &exchange.shared.sessions.engine;
+    let sessions = exchange.shared.sessions.engine.clone();
     // A WebSocket for a session that has one already is let in and closed: clients take a refusal for an error.
     let known = |sid: &[u8; 16], way: Way| match way {
         Way::Polling => sessions.expect_polling(sid),
@@ -92,18 +98,25 @@ pub(super) async fn answer(
     };
     let wanted = match wanted(&asked.head.method, is_handshake, &query, socketio, known) {
         Ok(wanted) => wanted,
-        Err(error) => return Ok(refuse(error)),
+        Err(error) => return Either::Left(ready(Ok(refuse(error)))),
     };
-    match wanted {
-        Wanted::Open(Way::Polling) => open_polling(connection, exchange, socketio, asked),
-        Wanted::Open(Way::WebSocket) => open_websocket(connection, exchange, socketio, asked),
-        Wanted::Poll(sid) => Ok(match sessions.poll(&sid).await {
-            Ok(packets) => text(packets),
-            Err(error) => refuse(error),
-        }),
-        Wanted::Post(sid) => post(exchange, socketio, asked, &sid).await,
-        Wanted::Probe(sid) => probe(connection, exchange, socketio, asked.head, sid),
-    }
+    Either::Left(ready(match wanted {
+        Wanted::Open(Way::Polling) => open_polling(connection, &exchange, socketio, asked),
+        Wanted::Open(Way::WebSocket) => open_websocket(connection, &exchange, socketio, asked),
+        Wanted::Probe(sid) => probe(connection, &exchange, socketio, asked.head, sid),
+        Wanted::Poll(sid) => {
+            return Either::Right(Box::pin(async move {
+                Ok(match sessions.poll(&sid).await {
+                    Ok(packets) => text(packets),
+                    Err(error) => refuse(error),
+                })
+            }));
+        }
+        Wanted::Post(sid) => {
+            let most = socketio.max_payload;
+            return Either::Right(Box::pin(post(exchange, most, asked, sid)));
+        }
+    }))
 }
 
 fn wanted(
@@ -298,12 +311,11 @@ fn cannot_upgrade() -> Problem {
 }
 
 async fn post(
-    exchange: &RequestContext,
-    socketio: &SocketIo,
+    exchange: RequestContext,
+    most: usize,
     asked: SocketIoRequest,
-    sid: &[u8; 16],
-) -> Result<Response<Body>, Problem> {
-    let most = socketio.max_payload;
+    sid: [u8; 16],
+) -> Answer {
     let length = asked.head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > most) {
@@ -320,7 +332,7 @@ async fn post(
         Err(BadPost::TooLarge) => return Ok(too_large()),
         Err(BadPost::NotText) => return Ok(refuse(EngineError::BadRequest)),
     };
-    let taken = exchange.shared.sessions.engine.post(sid, packets).await;
+    let taken = exchange.shared.sessions.engine.post(&sid, packets).await;
     Ok(match taken {
         Ok(()) => text(Bytes::from_static(b"ok")),
         Err(error) => refuse(error),
@@ -344,9 +356,15 @@ fn client(
     let auths = exchange.in_force.config.auths.values();
     let presented = Presented::take(&mut head.headers, extras, auths);
     let cookie = client.cookie;
+    let mut handshake = handshake_of(exchange, head.headers, client.candidate);
+    // One value of a head would keep all of it in memory.
+    handshake.host = own(&handshake.host);
+    for value in (handshake.headers.values_mut()).chain(&mut handshake.origin) {
+        *value = own(value);
+    }
     let client = SocketIoClient {
         request_id: exchange.id.to_string(),
-        handshake: handshake_of(exchange, head.headers, client.candidate),
+        handshake,
         presented,
         admission: client.admission,
         seat: came.entrant.seat.map(shared_seat),

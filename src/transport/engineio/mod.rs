@@ -1,6 +1,7 @@
 //! One Engine.IO 4 connection: long-polling, a WebSocket, or first the one and then the other. It survives the change, and watches
 //! by itself whether its client is there.
 
+mod mailbox;
 mod polling;
 mod probe;
 pub mod registry;
@@ -225,28 +226,25 @@ impl EngineIo {
         let Some(requests) = entry.and_then(|entry| entry.requests.as_mut()) else {
             return Poll::Pending;
         };
-        match requests.poll_recv(cx) {
+        match requests.poll_next(cx) {
             Poll::Pending => {
                 ready!(polling.poll_given_up(cx));
                 Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
             }
-            Poll::Ready(None) => Poll::Pending,
-            Poll::Ready(Some(EngineRequest::Poll(poll))) => {
+            Poll::Ready(EngineRequest::Poll(poll)) => {
                 Poll::Ready(Ok(match polling.take_poll(poll) {
                     Ok(()) => None,
                     Err(()) => Some(self.fail(outbox, BAD_FRAME)),
                 }))
             }
-            Poll::Ready(Some(EngineRequest::Post(packets, post))) => {
+            Poll::Ready(EngineRequest::Post(packets, post)) => {
                 polling.take_post(packets, post);
                 Poll::Ready(Ok(None))
             }
-            Poll::Ready(Some(EngineRequest::Probe(_)))
-                if self.upgrade == UpgradePermit::Refused =>
-            {
+            Poll::Ready(EngineRequest::Probe(_)) if self.upgrade == UpgradePermit::Refused => {
                 Poll::Ready(Ok(None))
             }
-            Poll::Ready(Some(EngineRequest::Probe(mut transport))) => {
+            Poll::Ready(EngineRequest::Probe(mut transport)) => {
                 // One is enough: a client that tries again has given up the one before.
                 transport.limit_messages(self.max_message);
                 self.probe = Some(Box::new(Probe::new(transport)));
@@ -369,13 +367,13 @@ impl Transport for EngineIo {
                 }
                 let entry = self.entry.as_mut();
                 let requests = entry.and_then(|entry| entry.requests.as_mut());
-                match requests.map(|requests| requests.poll_recv(cx)) {
-                    Some(Poll::Ready(Some(EngineRequest::Poll(poll)))) => {
+                match requests.map(|requests| requests.poll_next(cx)) {
+                    Some(Poll::Ready(EngineRequest::Poll(poll))) => {
                         let _ = polling.take_poll(poll);
                     }
-                    Some(Poll::Ready(Some(_))) => {}
+                    Some(Poll::Ready(_)) => {}
                     Some(Poll::Pending) => return Poll::Pending,
-                    Some(Poll::Ready(None)) | None => return Poll::Ready(()),
+                    None => return Poll::Ready(()),
                 }
             },
         }

@@ -4,14 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::mailbox::{Mailbox, Receiver};
 use crate::protocol::engineio::error::EngineError;
 use crate::protocol::engineio::payload::PostedPackets;
 use crate::transport::Transport;
-
-/// Requests of one session that wait for its task. A client has one poll and one POST under way.
-const WAITING: usize = 4;
 
 /// What an HTTP request asks of a session.
 pub(crate) enum EngineRequest {
@@ -25,21 +23,22 @@ pub(crate) enum EngineRequest {
 
 /// All of them, by their secret. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct EngineSessions(Arc<Mutex<HashMap<[u8; 16], mpsc::Sender<EngineRequest>>>>);
+pub struct EngineSessions(Arc<Mutex<HashMap<[u8; 16], Arc<Mailbox>>>>);
 
 /// One session's place there, given back when it is dropped.
 pub struct EngineEntry {
     sessions: EngineSessions,
     sid: [u8; 16],
     /// `None` once the client has left polling.
-    pub(super) requests: Option<mpsc::Receiver<EngineRequest>>,
+    pub(super) requests: Option<Receiver>,
 }
 
 impl EngineSessions {
     /// Makes a session findable.
     pub fn enter(&self, sid: [u8; 16]) -> EngineEntry {
-        let (sender, requests) = mpsc::channel(WAITING);
-        self.lock().insert(sid, sender);
+        let mailbox = Arc::<Mailbox>::default();
+        let requests = Receiver::of(mailbox.clone());
+        self.lock().insert(sid, mailbox);
         EngineEntry {
             sessions: self.clone(),
             sid,
@@ -53,7 +52,7 @@ impl EngineSessions {
     /// The session is unknown, has left polling, or has ended.
     pub async fn poll(&self, sid: &[u8; 16]) -> Result<Bytes, EngineError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(sid, EngineRequest::Poll(answer)).await?;
+        self.ask(sid, EngineRequest::Poll(answer))?;
         answered.await.map_err(|_| EngineError::BadRequest)
     }
 
@@ -63,14 +62,14 @@ impl EngineSessions {
     /// As [`EngineSessions::poll`], and where a packet is none.
     pub async fn post(&self, sid: &[u8; 16], packets: PostedPackets) -> Result<(), EngineError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(sid, EngineRequest::Post(packets, answer)).await?;
+        self.ask(sid, EngineRequest::Post(packets, answer))?;
         answered.await.map_err(|_| EngineError::BadRequest)
     }
 
     /// Hands a session a WebSocket that its client opened; dropped where there is no such session.
     pub async fn probe(&self, sid: &[u8; 16], transport: Box<dyn Transport>) {
         // A session that has ended answers by the end of the WebSocket.
-        let _ = self.ask(sid, EngineRequest::Probe(transport)).await;
+        let _ = self.ask(sid, EngineRequest::Probe(transport));
     }
 
     /// Whether there is such a session, whatever it moves over.
@@ -91,20 +90,20 @@ impl EngineSessions {
     pub fn expect_polling(&self, sid: &[u8; 16]) -> Result<(), EngineError> {
         match self.lock().get(sid) {
             None => Err(EngineError::Sid),
-            Some(sender) if sender.is_closed() => Err(EngineError::BadRequest),
+            Some(mailbox) if mailbox.is_closed() => Err(EngineError::BadRequest),
             Some(_) => Ok(()),
         }
     }
 
-    async fn ask(&self, sid: &[u8; 16], request: EngineRequest) -> Result<(), EngineError> {
-        let sender = self.lock().get(sid).cloned().ok_or(EngineError::Sid)?;
-        sender
-            .send(request)
-            .await
-            .map_err(|_| EngineError::BadRequest)
+    fn ask(&self, sid: &[u8; 16], request: EngineRequest) -> Result<(), EngineError> {
+        let mailbox = self.lock().get(sid).cloned().ok_or(EngineError::Sid)?;
+        match mailbox.put(request) {
+            true => Ok(()),
+            false => Err(EngineError::BadRequest),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 16], mpsc::Sender<EngineRequest>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 16], Arc<Mailbox>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
