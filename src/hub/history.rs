@@ -139,6 +139,11 @@ impl History {
         (messages as usize, bytes as usize)
     }
 
+    /// The event at this offset, while it is kept.
+    pub(crate) fn event(&self, offset: u64) -> Option<&Arc<Event>> {
+        self.entries.get(offset)
+    }
+
     /// Everything that is kept, oldest first.
     pub(crate) fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
         self.entries.iter()

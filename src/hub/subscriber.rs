@@ -114,6 +114,15 @@ impl Subscriber {
         current.topic.log.position(current.cursor.offset)
     }
 
+    /// The backend's id of the last event handed out, where it has one and is kept.
+    pub(crate) fn last_event_id(&self) -> Option<Arc<str>> {
+        let (topic, offset) = {
+            let current = self.current();
+            (&current.topic, current.cursor.offset)
+        };
+        topic.with_log(|log| log.event(offset)?.id.clone())
+    }
+
     /// The channel's head.
     pub(crate) fn head(&self) -> Position {
         let topic = &self.current().topic;

@@ -19,6 +19,7 @@ use super::slow::{self, Slowness};
 use super::subscription::{Subscription, SubscriptionVerdict, refusal_of};
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
+use crate::hub::Subscriber;
 use crate::protocol::{DrainedAt, Output, Tag};
 use crate::rollout::TransportKind;
 
@@ -154,11 +155,13 @@ impl Session {
 
     /// Says that the session leaves, and how far its client has read.
     fn announce(&mut self, exit: Exit, next: &'static str, why: &'static str, now: Instant) {
-        let subs = self.subscriptions.iter().map(Subscription::subscriber);
-        let at: Vec<DrainedAt<'_>> = subs
-            .map(|subscriber| DrainedAt {
+        let subs = || self.subscriptions.iter().map(Subscription::subscriber);
+        let ids: Vec<Option<Arc<str>>> = subs().map(Subscriber::last_event_id).collect();
+        let at: Vec<DrainedAt<'_>> = subs()
+            .zip(&ids)
+            .map(|(subscriber, id)| DrainedAt {
                 path: &subscriber.target().url,
-                id: None,
+                id: id.as_deref(),
                 o: subscriber.position(),
             })
             .collect();

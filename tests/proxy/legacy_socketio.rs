@@ -89,3 +89,24 @@ async fn clients_that_are_sent_away_are_told_of_the_server_of_before() {
     let answer = proxy.ask(OPEN, &[]).await;
     assert_eq!(answer.text(), r#"0{"sid":"theirs"}"#);
 }
+
+#[tokio::test]
+async fn drain_names_the_last_event_of_each_stream() {
+    let file = TWO
+        .replace("percent = 0", "percent = 100")
+        .replace("legacy_upstream = \"app\"", "legacy = \"native\"");
+    let file = format!("{file}subscribe = [\"/ids\"]\n");
+    let proxy = proxy().sse("/ids").toml(&file).start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    assert!(socket.text().await.unwrap().starts_with("40{"));
+    proxy.backend().reached(1).await;
+    proxy.app().publish();
+    let event = socket.text().await.unwrap();
+    assert_eq!(event, r#"42["message",{"n":1}]"#);
+    proxy.tell("/v1/rollouts/web/kill", &json!({})).await;
+    let drain = socket.text().await.unwrap();
+    let at = r#""next":"native","why":"kill","at":[{"path":"/ids","id":"1","o":""#;
+    assert!(drain.contains(at), "{drain}");
+    assert_eq!(socket.text().await.unwrap(), "41");
+}
