@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{self, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -261,7 +262,8 @@ impl Session {
             }
             Wants::Req(request) => {
                 let id = request.id.clone();
-                if let Err(refusal) = self.call(place, request, admission.as_deref()) {
+                let called = self.call(place, request, admission.as_deref(), frame.waited);
+                if let Err(refusal) = called {
                     self.link.refuse(&id, &refusal);
                 }
             }
@@ -324,8 +326,10 @@ impl Session {
         place: Located,
         request: Req,
         admission: Option<&Authenticated>,
+        waited: Duration,
     ) -> Result<(), Refusal> {
         let caller = Caller {
+            waited,
             client: &self.cx.member().client,
             presented: &self.access.presented,
             admission,

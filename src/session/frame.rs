@@ -1,5 +1,7 @@
 //! A `sub` or a `req` on its way through the checks.
 
+use std::time::Duration;
+
 use super::client::Located;
 use crate::json::Scalar;
 use crate::policy::rate_limit::LimitKind;
@@ -14,6 +16,8 @@ pub(super) struct Frame {
     /// The configuration that it was found in.
     pub(crate) generation: u64,
     pub(crate) progress: CheckProgress,
+    /// How long it has waited for others of its client.
+    pub(crate) waited: Duration,
 }
 
 /// What a frame wants.
@@ -52,6 +56,7 @@ impl Frame {
             place: None,
             generation: 0,
             progress: CheckProgress::default(),
+            waited: Duration::ZERO,
         }
     }
 

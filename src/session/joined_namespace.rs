@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::recovery::{ComingBack, Offer, Recoverable};
 use crate::config::Namespace;
 use crate::protocol::Req;
@@ -51,8 +53,8 @@ impl JoinedNamespace {
 pub(crate) struct NamespaceState {
     /// What CONNECT brought against forged requests.
     pub(super) csrf: Option<String>,
-    /// Calls that wait for others to end.
-    pub(super) waiting: VecDeque<Req>,
+    /// Calls that wait for others to end, and when each has come.
+    pub(super) waiting: VecDeque<(Req, Instant)>,
     /// The session before, which CONNECT has named.
     pub(super) offer: Option<Offer>,
     /// CONNECT is not answered yet: the client comes back to that session.

@@ -9,6 +9,7 @@ mod headers;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -89,6 +90,8 @@ pub(super) struct Caller<'a> {
     pub(crate) presented: &'a Presented,
     /// The user that the route's policy has admitted, where it has one.
     pub(crate) admission: Option<&'a Authenticated>,
+    /// How long the request has waited for its turn: that is a part of its time.
+    pub(crate) waited: Duration,
 }
 
 /// The method of a request.
@@ -114,7 +117,10 @@ pub(super) fn start(
     let method = method_of(&request)?;
     let route = found.route;
     let calls = match &route.calls {
-        Some(calls) if calls.methods.contains(&method) => calls.clone(),
+        Some(calls) if calls.methods.contains(&method) => Calls {
+            timeout: calls.timeout.saturating_sub(caller.waited),
+            ..calls.clone()
+        },
         _ => {
             return Err(Refusal::new(
                 Code::Forbidden,
@@ -122,6 +128,10 @@ pub(super) fn start(
             ));
         }
     };
+    if calls.timeout.is_zero() {
+        let detail = "the request has waited too long for its turn";
+        return Err(Refusal::new(Code::UpstreamDown, detail));
+    }
     if request.body.as_ref().map_or(0, Bytes::len) > calls.max_body {
         return Err(Refusal::new(
             Code::PayloadTooLarge,

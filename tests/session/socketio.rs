@@ -460,3 +460,53 @@ subscribe = ["/list"]
     let expected = r#"42["created",{"matters":[{"id":1},{"id":2},{"id":3}]}]"#;
     assert_eq!(created, expected);
 }
+
+#[tokio::test]
+async fn call_that_waits_too_long_for_its_turn_is_not_executed() {
+    let rules = r#"
+[socketio]
+recovery = false
+
+[[socketio.namespace]]
+name = "/"
+
+[[socketio.namespace.on]]
+event = "slow"
+call = "POST /slow"
+
+[[socketio.namespace.on]]
+event = "save"
+call = "POST /save"
+"#;
+    let proxy = proxy()
+        .route("/slow")
+        .line("methods = [\"POST\"]")
+        .line("calls = {methods = [\"POST\"], timeout = \"400ms\"}")
+        .route("/save")
+        .line("methods = [\"POST\"]")
+        .line("calls = {methods = [\"POST\"], timeout = \"100ms\"}")
+        .on("/slow", |_, peer| async move {
+            std::future::pending::<()>().await;
+            Some(peer)
+        })
+        .toml(rules)
+        .start()
+        .await;
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    assert!(socket.text().await.unwrap().starts_with("40{"));
+    for ack in 1..=16 {
+        socket.say(&format!(r#"42{ack}["slow",{{}}]"#)).await;
+    }
+    socket.say(r#"4217["save",{}]"#).await;
+    let mut last = String::new();
+    for _ in 1..=17 {
+        let answer = socket.text().await.unwrap();
+        match answer.starts_with("4317[") {
+            true => last = answer,
+            false => assert!(answer.contains("outcome_unknown"), "{answer}"),
+        }
+    }
+    assert!(last.contains(r#""code":"upstream_down""#), "{last}");
+    assert!(proxy.backend().asked_for("/save").is_empty());
+}

@@ -156,13 +156,15 @@ fn call_when_free(session: &mut Session, request: Req, now: Instant) -> Result<(
         return Ok(());
     }
     let waiting = |request: &Req| request.body.as_ref().map_or(0, Bytes::len);
-    let bytes: usize = state.waiting.iter().map(waiting).sum();
+    let bytes: usize = (state.waiting.iter())
+        .map(|(request, _)| waiting(request))
+        .sum();
     let most = (session.cx.in_force.config.socketio.as_ref()).map_or(0, |all| all.max_payload);
     if state.waiting.len() >= WAITING || bytes + waiting(&request) > most {
         let detail = "too many calls wait for their turn";
         return Err(Refusal::new(Code::RateLimited, detail));
     }
-    state.waiting.push_back(request);
+    state.waiting.push_back((request, now));
     Ok(())
 }
 
@@ -171,9 +173,13 @@ pub(in crate::session) fn call_waiting(session: &mut Session, now: Instant) {
     while session.closing_until.is_none()
         && has_free_call(session)
         && let Some(state) = &mut session.access.namespace
-        && let Some(request) = state.waiting.pop_front()
+        && let Some((request, came)) = state.waiting.pop_front()
     {
-        session.advance(Frame::new(Wants::Req(request)), None, now);
+        let frame = Frame {
+            waited: now - came,
+            ..Frame::new(Wants::Req(request))
+        };
+        session.advance(frame, None, now);
     }
 }
 
