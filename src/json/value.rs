@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer, Error, Visitor};
-use serde::{Deserialize, Serialize};
 
 use super::{DEPTH, Index, Unread, is_json, number, scan};
 
@@ -30,7 +29,7 @@ pub(crate) enum Form {
 }
 
 /// A plain value, spelled in one way only: equal where the values are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
     /// `null`.
     Null,

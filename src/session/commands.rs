@@ -247,7 +247,8 @@ impl Session {
             Err(refusal) => return self.refuse_frame(&frame.wants, &refusal, now),
         };
         match frame.wants {
-            Wants::Sub(id, wish) => {
+            Wants::Sub(id, mut wish) => {
+                let asked_by = wish.asked_by.take();
                 let joining = Joining {
                     cx: &self.cx,
                     presented: &self.access.presented,
@@ -256,7 +257,10 @@ impl Session {
                 };
                 let path = wish.path.clone();
                 match joining.join(place, id.clone(), wish, admission, now) {
-                    Ok(sub) => self.add_sub(&id, sub, now),
+                    Ok(sub) => {
+                        coming_back::note_event(self, sub.ch, asked_by);
+                        self.add_sub(&id, sub, now);
+                    }
                     Err(refusal) => self.refuse_sub(&id, &path, &refusal, now),
                 }
             }

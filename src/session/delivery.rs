@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::recovery::{Record, RecordedSubscription, Recoverable};
+use super::recovery::{Record, Recoverable};
 use super::subscription::{BATCH_BYTES, FrameBatch, Subscription, SubscriptionVerdict, Traced};
 use crate::telemetry::{Meters, Telemetry};
 
@@ -123,17 +123,8 @@ fn keep<'a>(
         for sub in subs {
             record.begin(sub.ch, sub.begins_at());
         }
-        record.follow(subs.iter().map(recorded).collect());
+        record.follow(subs.iter().map(Subscription::record).collect());
     }
     record.trail.hear_answers(link.answered_pings());
     record
-}
-
-fn recorded(sub: &Subscription) -> RecordedSubscription {
-    RecordedSubscription {
-        ch: sub.ch,
-        path: sub.subscriber().target().url.clone(),
-        filter: sub.wanted(),
-        age: sub.route().replay.age,
-    }
 }

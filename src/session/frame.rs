@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::client::Located;
+use super::recovery::AskingEvent;
 use crate::json::Scalar;
 use crate::policy::rate_limit::LimitKind;
 use crate::policy::{Ask, CheckProgress, Policies};
@@ -34,6 +35,8 @@ pub(super) struct SubWish {
     pub(crate) filter: Vec<(String, Vec<Scalar>)>,
     /// The client could not come back to its session: what it has missed is told by a gap, from `after` where that is known.
     pub(crate) is_lost: bool,
+    /// The event that asks for it, of Socket.IO.
+    pub(crate) asked_by: Option<Box<AskingEvent>>,
 }
 
 impl SubWish {
@@ -45,6 +48,7 @@ impl SubWish {
             last_event_id: None,
             filter: Vec::new(),
             is_lost: false,
+            asked_by: None,
         }
     }
 }

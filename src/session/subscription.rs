@@ -12,6 +12,7 @@ pub(super) use deliver::{BATCH_BYTES, FrameBatch, Traced};
 
 use super::filter::Filter;
 use super::listing::SubscriptionInfo;
+use super::recovery::RecordedSubscription;
 use crate::config::{Queue, Route, Slow, Source};
 use crate::error::{Code, Refusal};
 use crate::event::{End, Event, EventKind, GapWhy, Position};
@@ -184,6 +185,16 @@ impl Subscription {
     pub(crate) fn has_lost(&self) -> bool {
         let is_gap = |event: &Arc<Event>| matches!(event.kind, EventKind::Gap { .. });
         self.prelude.iter().any(is_gap)
+    }
+
+    /// What is known of it when its client comes back, but for the event that has asked for it.
+    pub(crate) fn record(&self) -> RecordedSubscription {
+        RecordedSubscription {
+            ch: self.ch,
+            path: self.subscriber.target().url.clone(),
+            age: self.route.replay.age,
+            asked_by: None,
+        }
     }
 
     /// What its client wants to see.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::auth::{jwt, token_of};
+use crate::harness::auth::{jwt, token, token_of};
 use crate::harness::builder::Builder;
 use crate::harness::socket::Socket;
 use crate::harness::{Proxy, proxy};
@@ -257,4 +257,44 @@ async fn stream_that_was_left_does_not_come_back() {
     socket.say(r#"422["leave",{"name":"ids"}]"#).await;
     let refused = socket.text().await.unwrap();
     assert!(refused.contains(r#""status":404"#), "{refused}");
+}
+
+#[tokio::test]
+async fn rule_of_a_subscription_is_judged_anew() {
+    let policy = jwt();
+    let file = format!(
+        r#"
+[socketio]
+auth = "{}"
+
+[[socketio.namespace]]
+name = "/"
+
+[[socketio.namespace.on]]
+event = "join"
+subscribe = "/{{name}}"
+require = {{roles = ["editor"]}}
+"#,
+        policy.name
+    );
+    let policy = policy.line("identity = {roles = \"roles\"}");
+    let proxy = proxy().sse("/ids").auth(policy).toml(&file).start().await;
+    let with = |roles: &[&str]| token(serde_json::json!({ "sub": "alice", "roles": roles }));
+    let editor = serde_json::json!({ "token": with(&["editor"]) });
+    let mut socket = proxy.engine().await;
+    let before = join(&mut socket, &editor.to_string()).await;
+    socket.say(r#"421["join",{"name":"ids"}]"#).await;
+    assert_eq!(socket.text().await.unwrap(), r#"431[{"status":200}]"#);
+    proxy.app().backend.reached(1).await;
+    proxy.app().publish();
+    let (_, offset) = event(&mut socket).await;
+    for (roles, is_same) in [(&["editor", "more"][..], true), (&["reader"], false)] {
+        drop(socket);
+        let payload = serde_json::json!({
+            "token": with(roles), "pid": before.pid, "offset": offset,
+        });
+        socket = proxy.engine().await;
+        let now = join(&mut socket, &payload.to_string()).await;
+        assert_eq!(now.pid == before.pid, is_same, "{roles:?}");
+    }
 }

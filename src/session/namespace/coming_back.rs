@@ -1,15 +1,18 @@
 //! A client of Socket.IO names its session of before: it is subscribed again behind what it has, and only then told whether that has
 //! worked.
 
+use serde_json::Value;
 use tokio::time::Instant;
 
+use super::{events, with_scope};
 use crate::error::Side;
 use crate::event::Position;
 use crate::protocol::{Output, Tag};
 use crate::session::connection::Session;
 use crate::session::frame::{Frame, SubWish, Wants};
-use crate::session::namespace;
-use crate::session::recovery::{ComingBack, Offer, Record, SecretId};
+use crate::session::recovery::{
+    AskingEvent, ComingBack, Offer, Record, RecordedSubscription, SecretId,
+};
 use crate::session::subscription::Subscription;
 
 /// Begins with what the client offers. False where there is nothing to come back to.
@@ -17,20 +20,43 @@ pub(crate) fn begin(session: &mut Session, offer: &Offer, now: Instant) -> bool 
     let Some(coming) = find(session, offer, now) else {
         return false;
     };
-    let wishes: Vec<SubWish> = (coming.wishes())
-        .map(|(sub, place)| SubWish {
-            filter: sub.filter.clone(),
-            after: place.map(|place| place.to_string()),
-            ..SubWish::of(sub.path.clone())
-        })
-        .collect();
+    let wishes = coming.wishes();
     session.access.namespace.get_or_insert_default().coming_back = Some(Box::new(coming));
-    for (index, wish) in wishes.into_iter().enumerate() {
-        let frame = Frame::new(Wants::Sub(Tag::Number(index as u64), wish));
-        session.advance(frame, None, now);
+    for (index, (sub, place)) in wishes.into_iter().enumerate() {
+        let id = Tag::Number(index as u64);
+        match wish_again(session, &sub) {
+            Some(wish) => {
+                let after = place.map(|place| place.to_string());
+                let wish = SubWish { after, ..wish };
+                session.advance(Frame::new(Wants::Sub(id, wish)), None, now);
+            }
+            None => note(session, &id, None, now),
+        }
     }
     finish_when_there(session, now);
     true
+}
+
+/// What a client asks for anew that had this subscription: as the rules in force have it for the user of now; `None` where they do
+/// not give it any more.
+fn wish_again(session: &Session, sub: &RecordedSubscription) -> Option<SubWish> {
+    let namespace = session.cx.realm.namespace(&session.cx.in_force)?;
+    let wish = match &sub.asked_by {
+        Some(event) => {
+            let rule = namespace.on.iter().find(|rule| rule.event == event.name)?;
+            let args: Vec<Value> = serde_json::from_str(&event.args).ok()?;
+            events::wish(session, rule, &args, &[]).ok()?
+        }
+        None => {
+            let mut templates = namespace.subscribe.iter();
+            let path = templates.find_map(|template| {
+                let path = with_scope(session, &[], &[], |scope| template.path(scope)).ok()?;
+                events::is_at(session, &path, &sub.path).then_some(path)
+            })?;
+            SubWish::of(path)
+        }
+    };
+    events::is_at(session, &wish.path, &sub.path).then_some(wish)
 }
 
 fn find(session: &mut Session, offer: &Offer, now: Instant) -> Option<ComingBack> {
@@ -48,6 +74,15 @@ fn find(session: &mut Session, offer: &Offer, now: Instant) -> Option<ComingBack
         sessions.supersede(number);
     }
     ComingBack::new(id, found.record, named)
+}
+
+/// This event has asked for a subscription.
+pub(crate) fn note_event(session: &Session, ch: u32, event: Option<Box<AskingEvent>>) {
+    let state = session.access.namespace.as_ref();
+    let recoverable = state.and_then(|state| state.recoverable.as_ref());
+    if let (Some(recoverable), Some(event)) = (recoverable, event) {
+        recoverable.record().note_event(ch, *event);
+    }
 }
 
 /// One of the subscriptions is there, by its number among them; `None`: it cannot be.
@@ -90,7 +125,7 @@ fn finish_when_there(session: &mut Session, now: Instant) {
         }
         None => {
             session.subscriptions.clear();
-            namespace::begin(session, Some(&coming.missed()), now);
+            super::begin(session, Some(&coming.missed()), now);
         }
     }
 }

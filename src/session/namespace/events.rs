@@ -11,13 +11,16 @@ use super::with_scope;
 use crate::bindings::{BindingScope, BodyTemplate};
 use crate::config::{Rule, RuleAction};
 use crate::error::{Code, Refusal};
-use crate::json::Scalar;
 use crate::protocol::{ClientEvent, EventTag, Output, Req, Tag};
 use crate::session::checks::CALLS;
 use crate::session::connection::Session;
 use crate::session::frame::{Frame, SubWish, Wants};
 use crate::session::handle::Emission;
+use crate::session::recovery::AskingEvent;
 use crate::session::upstream_request::CallAnswer;
+
+/// Bytes of arguments that are kept of an event that subscribes. A client that sends more does not come back.
+const KEPT: usize = 4 * 1024;
 
 /// Calls of one client that wait while as many as allowed are under way.
 const WAITING: usize = 1_000;
@@ -57,26 +60,20 @@ fn do_rule(
     now: Instant,
 ) -> Result<(), Refusal> {
     let (args, attachments) = (&event.args[..], &event.attachments[..]);
-    expect_required(session, rule, args)?;
     match &rule.action {
-        RuleAction::Subscribe(template) => {
-            let (path, filter) = with_scope(session, args, attachments, |scope| {
-                Ok::<_, Refusal>((template.path(scope)?, rule.filters(scope)?))
-            })?;
-            if is_subscribed(session, &path, &filter) {
+        RuleAction::Subscribe(_) => {
+            let wish = wish(session, rule, args, attachments)?;
+            if is_subscribed(session, &wish) {
                 session.link.reply(&Output::Ok {
                     id: &tag,
                     sub: None,
                 });
                 return Ok(());
             }
-            let wish = SubWish {
-                filter,
-                ..SubWish::of(path)
-            };
             session.advance(Frame::new(Wants::Sub(tag, wish)), None, now);
         }
         RuleAction::Unsubscribe(template) => {
+            expect_required(session, rule, args)?;
             let path = with_scope(session, args, attachments, |scope| template.path(scope))?;
             unsubscribe(session, &path)?;
             session.link.reply(&Output::Ok {
@@ -85,6 +82,7 @@ fn do_rule(
             });
         }
         RuleAction::Call { method, path } => {
+            expect_required(session, rule, args)?;
             let request = with_scope(session, args, attachments, |scope| {
                 let body = body_of(rule, method, scope);
                 Ok::<_, Refusal>((path.path(scope)?, body))
@@ -108,6 +106,42 @@ fn do_rule(
     Ok(())
 }
 
+/// What an event wants that subscribes.
+///
+/// # Errors
+/// The user may not, or the arguments lead nowhere.
+pub(super) fn wish(
+    session: &Session,
+    rule: &Rule,
+    args: &[Value],
+    attachments: &[Bytes],
+) -> Result<SubWish, Refusal> {
+    expect_required(session, rule, args)?;
+    let RuleAction::Subscribe(template) = &rule.action else {
+        return Err(Refusal::new(Code::NotFound, "the event does not subscribe"));
+    };
+    let (path, filter) = with_scope(session, args, attachments, |scope| {
+        Ok::<_, Refusal>((template.path(scope)?, rule.filters(scope)?))
+    })?;
+    // Without recovery there is nothing to ask again.
+    let asked_by = session.cx.realm.has_positions().then(|| AskingEvent {
+        name: rule.event.clone(),
+        args: Value::from(args).to_string().into(),
+    });
+    let asked_by = asked_by.filter(|event| event.args.len() <= KEPT);
+    Ok(SubWish {
+        filter,
+        asked_by: asked_by.map(Box::new),
+        ..SubWish::of(path)
+    })
+}
+
+/// Whether a path leads to what this canonical one names.
+pub(super) fn is_at(session: &Session, path: &str, canonical: &str) -> bool {
+    let found = session.cx.find(&Method::GET, path);
+    found.is_ok_and(|(found, url)| *found.route.read_url(&url) == *canonical)
+}
+
 /// Judges what a rule requires of the user.
 fn expect_required(session: &Session, rule: &Rule, args: &[Value]) -> Result<(), Refusal> {
     let Some(required) = &rule.require else {
@@ -122,14 +156,14 @@ fn expect_required(session: &Session, rule: &Rule, args: &[Value]) -> Result<(),
 }
 
 /// Whether the client has this subscription already: to join once more changes nothing.
-fn is_subscribed(session: &Session, path: &str, filter: &[(String, Vec<Scalar>)]) -> bool {
-    let Ok((found, url)) = session.cx.find(&Method::GET, path) else {
+fn is_subscribed(session: &Session, wish: &SubWish) -> bool {
+    let Ok((found, url)) = session.cx.find(&Method::GET, &wish.path) else {
         return false;
     };
     let url = found.route.read_url(&url);
     session.subscriptions.iter().any(|sub| {
         let target = sub.subscriber().target();
-        target.route.name == found.route.name && target.url == *url && sub.wanted() == *filter
+        target.route.name == found.route.name && target.url == *url && sub.wanted() == wish.filter
     })
 }
 

@@ -64,9 +64,9 @@ impl ComingBack {
     }
 
     /// What it was subscribed to, and where that goes on.
-    pub(crate) fn wishes(&self) -> impl Iterator<Item = (&RecordedSubscription, Option<Position>)> {
+    pub(crate) fn wishes(&self) -> Vec<(RecordedSubscription, Option<Position>)> {
         let subs = self.record.subscriptions.iter();
-        subs.map(|sub| (sub, self.place(sub.ch)))
+        subs.map(|sub| (sub.clone(), self.place(sub.ch))).collect()
     }
 
     /// Whether all of that is there, or cannot be.

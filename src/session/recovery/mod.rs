@@ -11,7 +11,7 @@ mod secret_id;
 mod trail;
 
 pub(super) use coming_back::{ComingBack, Missed, Offer};
-pub(super) use record::{Record, RecordedSubscription};
+pub(super) use record::{AskingEvent, Record, RecordedSubscription};
 pub(super) use registry::Recoverable;
 pub(crate) use registry::{LeftSession, Recoveries};
 pub(super) use secret_id::SecretId;

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::trail::Trail;
 use crate::event::Position;
-use crate::json::Scalar;
 
 /// Bytes that a record counts for beside its trail, and beside each subscription.
 const FLAT: usize = 512;
@@ -23,6 +22,9 @@ pub(crate) struct Record {
     pub(crate) user: Option<[u8; 32]>,
     pub(crate) subscriptions: Vec<RecordedSubscription>,
     pub(crate) trail: Trail,
+    /// Events that have asked for subscriptions which are not followed yet.
+    #[serde(skip)]
+    pub(crate) asked: Vec<(u32, AskingEvent)>,
 }
 
 /// One of its subscriptions.
@@ -31,9 +33,18 @@ pub(crate) struct RecordedSubscription {
     pub(crate) ch: u32,
     /// Path and query.
     pub(crate) path: String,
-    pub(crate) filter: Vec<(String, Vec<Scalar>)>,
     /// How long what its client misses is kept.
     pub(crate) age: Duration,
+    /// The event that has asked for it; `None` of what the namespace itself subscribes to.
+    pub(crate) asked_by: Option<AskingEvent>,
+}
+
+/// An event that has subscribed. Its rule is judged anew when the client comes back: what it requires, and what it filters by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AskingEvent {
+    pub(crate) name: Arc<str>,
+    /// Its arguments, JSON.
+    pub(crate) args: Arc<str>,
 }
 
 impl Record {
@@ -44,9 +55,22 @@ impl Record {
         }
     }
 
+    /// This event has asked for a subscription, which comes next.
+    pub(crate) fn note_event(&mut self, ch: u32, event: AskingEvent) {
+        self.asked.push((ch, event));
+    }
+
     /// What there is now, each begun.
     pub(crate) fn follow(&mut self, subscriptions: Vec<RecordedSubscription>) {
-        self.subscriptions = subscriptions;
+        let before = std::mem::replace(&mut self.subscriptions, subscriptions);
+        let asked = std::mem::take(&mut self.asked);
+        let known = before.into_iter().map(|sub| (sub.ch, sub.asked_by));
+        let known = known.chain(asked.into_iter().map(|(ch, event)| (ch, Some(event))));
+        for (ch, event) in known {
+            if let Some(sub) = self.subscriptions.iter_mut().find(|sub| sub.ch == ch) {
+                sub.asked_by = event;
+            }
+        }
         let there = &self.subscriptions;
         self.trail.keep(|ch| there.iter().any(|sub| sub.ch == ch));
     }
