@@ -106,6 +106,12 @@ def wants_csrf(view):
     return checked
 
 
+@app.get("/api/me")
+@wants_login
+def me():
+    return jsonify(user=session["user"], role=session["role"])
+
+
 # Tasks
 
 

@@ -42,6 +42,12 @@ else
     part 'install socket.io' npm --prefix tests/interop/socketio ci --silent --no-audit --no-fund
     part 'the same clients against socket.io and crossfade' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node tests/interop/socketio/differential.mjs
+    if [ -z "${CROSSFADE_FLASK_VENV:-}" ]; then
+        not_run 'socket.io-client before the Flask example: Flask is not installed'
+    else
+        part 'socket.io-client before the Flask example' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
+            node --test --test-force-exit --test-reporter=spec tests/interop/node/flask.test.mjs
+    fi
     part 'the page without a library (docs/clients.md)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-force-exit --test-reporter=spec tests/interop/node/live.test.mjs
     if ! command -v curl >/dev/null; then
