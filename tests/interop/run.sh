@@ -75,6 +75,12 @@ elif [ -z "$chromium" ]; then
 else
     part 'origins in a browser (Chromium)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" CHROMIUM="$chromium" \
         node --test --test-reporter=spec tests/interop/browser/origins.test.mjs
+    if [ -z "${CROSSFADE_FLASK_VENV:-}" ]; then
+        not_run "socket.io-client on the Flask example's page (Chromium): Flask is not installed"
+    else
+        part "socket.io-client on the Flask example's page (Chromium)" env CROSSFADE_BINARY="$PWD/target/debug/crossfade" CHROMIUM="$chromium" \
+            node --test --test-reporter=spec tests/interop/browser/socketio.test.mjs
+    fi
 fi
 
 # Applications of three frameworks behind a route that asks for a key: no spelling of its path leads around it.

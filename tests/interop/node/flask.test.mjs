@@ -2,40 +2,15 @@
 // CROSSFADE_BINARY names the binary, CROSSFADE_FLASK_VENV the virtual environment with the example's packages.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
-import { createInterface } from 'node:readline';
 import { io } from 'socket.io-client';
+import { FlaskWorld } from './flask_world.mjs';
 
 const options = { timeout: 30_000 };
-const example = new URL('../../../examples/flask-captions/', import.meta.url).pathname;
-const started = [];
-let origin;
-
-// Starts a program; what `find` makes of a line of it.
-async function start(command, args, env, stream, find) {
-  const program = spawn(command, args, { cwd: example, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-  started.push(program);
-  program.stdout.resume();
-  program.stderr.resume();
-  for await (const line of createInterface({ input: program[stream] })) {
-    const found = find(line);
-    if (found) {
-      program[stream].resume();
-      return found;
-    }
-  }
-  throw new Error(`${command} ended before it was ready`);
-}
-
-before(async () => {
-  const gunicorn = `${process.env.CROSSFADE_FLASK_VENV}/bin/gunicorn`;
-  const backend = await start(gunicorn, ['app:app'], { CAPTIONS_BIND: '127.0.0.1:0', PYTHONDONTWRITEBYTECODE: '1' }, 'stderr', (line) => /Listening at: (\S+)/.exec(line)?.[1]);
-  const env = { CAPTIONS_BACKEND: backend, CROSSFADE_LISTEN: '127.0.0.1:0', CROSSFADE_ADMIN: '127.0.0.1:0' };
-  origin = await start(process.env.CROSSFADE_BINARY, ['run', '--config', 'proxy.toml'], env, 'stdout', (line) => /^ready public=(\S+)/.exec(line)?.[1]);
-});
-after(() => started.forEach((program) => program.kill('SIGKILL')));
+let world, origin;
+before(async () => { world = await FlaskWorld.start(); origin = world.origin; });
+after(() => world?.stop());
 
 // A user with a session of the application.
 async function login(name) {
