@@ -254,9 +254,9 @@ async fn stream_that_was_left_does_not_come_back() {
     let mut socket = proxy.engine().await;
     let now = join(&mut socket, &back(&before, &offset)).await;
     assert_eq!(now.pid, before.pid);
-    socket.say(r#"422["leave",{"name":"ids"}]"#).await;
-    let refused = socket.text().await.unwrap();
-    assert!(refused.contains(r#""status":404"#), "{refused}");
+    proxy.app().publish();
+    socket.say(r#"422["join",{"name":"more"}]"#).await;
+    assert_eq!(socket.text().await.unwrap(), r#"432[{"status":200}]"#);
 }
 
 #[tokio::test]
