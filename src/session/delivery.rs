@@ -119,7 +119,8 @@ fn keep<'a>(
         let known = record.subscriptions.iter().map(|known| known.ch);
         known.eq(subs.iter().map(|sub| sub.ch))
     };
-    if !is_known {
+    // A client may leave and join the same between two looks: what has asked is not kept for ever.
+    if !is_known || !record.asked.is_empty() {
         for sub in subs {
             record.begin(sub.ch, sub.begins_at());
         }

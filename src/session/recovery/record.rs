@@ -18,7 +18,7 @@ pub(crate) struct Record {
     pub(crate) namespace: String,
     /// What the client knows the session by.
     pub(crate) sid: String,
-    /// The user's subject; `None` where the client is nobody that is known.
+    /// The user's subject; `None` where no policy has let one in.
     pub(crate) user: Option<[u8; 32]>,
     pub(crate) subscriptions: Vec<RecordedSubscription>,
     pub(crate) trail: Trail,
