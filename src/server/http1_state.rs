@@ -31,6 +31,10 @@ struct Board {
     is_answering: AtomicBool,
     letters: Mutex<Letters>,
     is_respelled: AtomicBool,
+    /// Whether the client of the request under way, or of the last one, polls.
+    is_polling: AtomicBool,
+    /// Whether the engine may have something of an earlier answer to send.
+    is_unsent: AtomicBool,
     /// The connection's task: the engine does not look again by itself.
     waiting: AtomicWaker,
     heir: Mutex<Option<Heir>>,
@@ -108,6 +112,25 @@ impl Http1State {
     /// The answer to the last head goes out.
     pub(crate) fn answering(&self) {
         self.0.is_answering.store(true, Ordering::Relaxed);
+    }
+
+    /// The client of the request under way polls: its connection waits outside the engine, for the answer and for the next
+    /// request. A body that the request has was read to its end.
+    pub(crate) fn client_polls(&self) {
+        self.set_polling(true);
+    }
+
+    /// Whether the client polls, and nothing of an answer is left in the engine.
+    pub(super) fn may_leave_engine(&self) -> bool {
+        self.0.is_polling.load(Ordering::Relaxed) && !self.0.is_unsent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_polling(&self, is_polling: bool) {
+        self.0.is_polling.store(is_polling, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_unsent(&self, is_unsent: bool) {
+        self.0.is_unsent.store(is_unsent, Ordering::Relaxed);
     }
 
     /// The process leaves: a client that only goes on sending is not waited for.

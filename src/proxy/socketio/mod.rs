@@ -10,7 +10,6 @@ use http_body_util::{BodyExt, Limited};
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
-use percent_encoding::percent_decode_str;
 
 use super::context::{Came, RequestContext, shared_seat};
 use super::websocket::{handshake_of, switch};
@@ -25,6 +24,7 @@ use crate::protocol::engineio::handshake::EngineHandshake;
 use crate::protocol::engineio::packet::EnginePacket;
 use crate::protocol::engineio::payload::{BadPost, PostedPackets};
 use crate::server::client_connection::Connection;
+use crate::server::http1_state::Http1State;
 use crate::server::request_body::RequestBody;
 use crate::server::upgrade::{Granted, Upgrade};
 use crate::session::Presented;
@@ -38,10 +38,12 @@ use crate::transport::websocket::WebSocketTransport;
 use crate::transport::websocket::reader::MessageLimits;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+mod query;
 mod recognised;
 
 pub(super) use recognised::recognise;
 
+use query::{Query, Way};
 use recognised::RecognisedClient;
 
 /// Seconds after which a client that meets a draining process retries, spread at random.
@@ -53,20 +55,6 @@ pub(super) struct SocketIoRequest {
     pub(super) body: RequestBody,
     pub(super) came: Came,
     pub(super) client: RecognisedClient,
-}
-
-/// What the query says.
-struct Query {
-    is_version_4: bool,
-    transport: Option<Way>,
-    sid: Option<Option<[u8; 16]>>,
-    wants_jsonp: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Polling,
-    WebSocket,
 }
 
 /// What a request wants.
@@ -100,6 +88,12 @@ pub(super) fn answer(
         Ok(wanted) => wanted,
         Err(error) => return Either::Left(ready(Ok(refuse(error)))),
     };
+    if let Some(traffic) = &connection.traffic
+        && matches!(wanted, Wanted::Open(Way::Polling) | Wanted::Poll(_))
+        && asked.body.is_nothing()
+    {
+        traffic.client_polls();
+    }
     Either::Left(ready(match wanted {
         Wanted::Open(Way::Polling) => open_polling(connection, &exchange, socketio, asked),
         Wanted::Open(Way::WebSocket) => open_websocket(connection, &exchange, socketio, asked),
@@ -114,7 +108,8 @@ pub(super) fn answer(
         }
         Wanted::Post(sid) => {
             let most = socketio.max_payload;
-            return Either::Right(Box::pin(post(exchange, most, asked, sid)));
+            let traffic = connection.traffic.clone();
+            return Either::Right(Box::pin(post(exchange, most, asked, sid, traffic)));
         }
     }))
 }
@@ -154,40 +149,6 @@ fn wanted(
         (Way::Polling, &Method::POST) => Ok(Wanted::Post(sid)),
         (Way::Polling, _) => Err(EngineError::BadRequest),
     }
-}
-
-impl Query {
-    fn read(query: Option<&str>) -> Query {
-        let mut read = Query {
-            is_version_4: false,
-            transport: None,
-            sid: None,
-            wants_jsonp: false,
-        };
-        for pair in query.unwrap_or_default().split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value).decode_utf8_lossy();
-            match name {
-                "EIO" => read.is_version_4 = value == "4",
-                "transport" => {
-                    read.transport = match &*value {
-                        "polling" => Some(Way::Polling),
-                        "websocket" => Some(Way::WebSocket),
-                        _ => None,
-                    }
-                }
-                "sid" => read.sid = Some(sid_of(&value)),
-                "j" => read.wants_jsonp = true,
-                _ => {}
-            }
-        }
-        read
-    }
-}
-
-fn sid_of(text: &str) -> Option<[u8; 16]> {
-    (text.len() == 32).then_some(())?;
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
 }
 
 fn settings(socketio: &SocketIo) -> EngineSettings {
@@ -315,6 +276,7 @@ async fn post(
     most: usize,
     asked: SocketIoRequest,
     sid: [u8; 16],
+    traffic: Option<Http1State>,
 ) -> Answer {
     let length = asked.head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -327,6 +289,9 @@ async fn post(
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return Ok(too_large()),
         Err(_) => return Ok(refuse(EngineError::BadRequest)),
     };
+    if let Some(traffic) = &traffic {
+        traffic.client_polls();
+    }
     let packets = match PostedPackets::of(body, most) {
         Ok(packets) => packets,
         Err(BadPost::TooLarge) => return Ok(too_large()),

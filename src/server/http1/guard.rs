@@ -37,6 +37,11 @@ const REFUSED: &[u8] = b"REFUSED / HTTP/1.1\r\nconnection: close\r\n\r\n";
 /// The method in [`REFUSED`].
 pub(crate) const REFUSED_METHOD: &str = "REFUSED";
 
+/// What the next engine reads in place of a request whose answer was waited for without one: all that it needs to know is how
+/// the answer is to be framed, and whether the connection stays open.
+const REPEATED: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+const REPEATED_LAST: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
+
 /// How much is read at once where it may have to be held back.
 const PIECE: usize = 2048;
 /// How much a client may send ahead before it is answered: then nothing more is read.
@@ -114,6 +119,38 @@ impl Http1Guard {
     pub(crate) fn into_parts(mut self) -> (MaybeTls, Bytes) {
         socket::below(&mut self.io).demand_nothing();
         (self.io, self.held.freeze())
+    }
+
+    /// The next engine reads what stands for the request under way, which the last one has read.
+    pub(super) fn repeat_request(&mut self, is_last: bool) {
+        let head = match is_last {
+            true => REPEATED_LAST,
+            false => REPEATED,
+        };
+        self.put_back(head);
+    }
+
+    /// Waits, without an engine, for the next request; false where the connection is over. The next engine reads it.
+    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut piece = [0; PIECE];
+        let mut piece = ReadBuf::new(&mut piece);
+        let read = ready!(Pin::new(&mut *self).poll_read(cx, &mut piece));
+        let comes = read.is_ok() && !piece.filled().is_empty();
+        self.put_back(piece.filled());
+        Poll::Ready(comes)
+    }
+
+    /// The engine reads this next.
+    fn put_back(&mut self, clear: &[u8]) {
+        let held = std::mem::take(&mut self.held);
+        self.held.extend_from_slice(clear);
+        self.held.extend_from_slice(&held);
+        self.clear += clear.len();
+    }
+
+    /// The process leaves.
+    pub(super) fn leave(&self) {
+        self.traffic.leave();
     }
 
     /// Moves what may be delivered into `buf`; false where there is nothing.

@@ -1,8 +1,13 @@
 //! HTTP/1.x over one connection.
 
+mod exchange;
 pub(crate) mod guard;
+
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::FutureExt;
 use hyper::Request;
@@ -18,6 +23,7 @@ use super::handler::Handler;
 use super::request_body::RequestBody;
 use crate::config::Limits;
 use crate::server::http1_state::Http1State;
+use exchange::{Exchange, Framing};
 use guard::{Http1Guard, REFUSED_METHOD};
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
@@ -33,30 +39,64 @@ pub(crate) fn serve<H: Handler>(
     mut stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + use<H> {
     let board = Board(traffic.clone());
+    let exchange = Exchange::none();
+    let under_way = exchange.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let request = arriving(request, &traffic);
-        let traffic = traffic.clone();
-        // The engine reserves memory for this future as long as the connection lives: a box is small.
-        let answer = Box::pin(handler.handle(connection.clone(), request));
-        answer.map(move |answer| {
+        if !under_way.has_answer() {
+            traffic.set_polling(false);
+            let framing = Framing::of(&request);
+            let request = arriving(request, &traffic);
+            under_way.begin(framing, handler.handle(connection.clone(), request));
+        }
+        let (under_way, traffic) = (under_way.clone(), traffic.clone());
+        poll_fn(move |cx| under_way.poll(cx)).map(move |answer| {
             traffic.answer(&answer);
             Ok::<_, Infallible>(answer)
         })
     });
-    let mut serving = engine(limits).serve_connection(TokioIo::new(wire), service);
+    // Boxed, as only the connection of a client that polls uses it again.
+    let engine = Box::new(engine(limits));
+    let mut serving = engine.serve_connection(TokioIo::new(wire), service);
     async move {
-        let stopped = async {
-            // An error means that the listener is gone: the same.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
         // Exchanges record how they end; what is left here is a client that went away.
-        let served = tokio::select! {
-            served = &mut serving => served,
-            () = stopped => {
-                board.0.leave();
-                std::pin::Pin::new(&mut serving).graceful_shutdown();
-                (&mut serving).await
+        let served = loop {
+            let served = poll_fn(|cx| {
+                let served = Pin::new(&mut serving).poll(cx);
+                let leaves = || {
+                    board.0.may_leave_engine()
+                        && (exchange.may_repeat() || exchange.is_over() && !board.0.is_busy())
+                };
+                match served {
+                    Poll::Pending if leaves() => Poll::Ready(None),
+                    served => served.map(Some),
+                }
+            });
+            let stopped = async {
+                // An error means that the listener is gone: the same.
+                let _ = stop.wait_for(|stop| *stop).await;
+            };
+            tokio::select! {
+                // A request that the wire repeats is read first: an engine that has read none would close at once.
+                biased;
+                served = served => {
+                    if let Some(served) = served {
+                        break served;
+                    }
+                }
+                () = stopped => {
+                    board.0.leave();
+                    Pin::new(&mut serving).graceful_shutdown();
+                    break (&mut serving).await;
+                }
             }
+            // The engine's buffers go: the wire delivers nothing behind a request, so they are empty.
+            let http1::Parts { io, service, .. } = serving.into_parts();
+            let waiting = exchange.clone().wait(io.into_inner(), stop.clone());
+            // Boxed: it takes memory only while it lasts.
+            let Some(wire) = Box::pin(waiting).await else {
+                return;
+            };
+            serving = engine.serve_connection(TokioIo::new(wire), service);
         };
         // A handshake whose answer was not sent drops its successor too.
         let heir = board.0.take_heir();

@@ -24,6 +24,7 @@ impl AsyncWrite for Http1Guard {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
+        wire.traffic.set_unsent(true);
         if let Some(spelling) = wire.traffic.going() {
             let outgoing = wire.outgoing.get_or_insert_default();
             outgoing.begin(bufs, &spelling);
@@ -44,7 +45,11 @@ impl AsyncWrite for Http1Guard {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let wire = self.get_mut();
+        ready!(Pin::new(&mut wire.io).poll_flush(cx))?;
+        // The engine flushes what it has written to the end.
+        wire.traffic.set_unsent(false);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
