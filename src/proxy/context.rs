@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use hyper::Method;
+use futures_util::future::BoxFuture;
 use hyper::http::request::Parts;
+use hyper::{Method, Response};
 
 use super::subprotocol::Subprotocols;
 use crate::config::Route;
 use crate::error::Error;
+use crate::http::body::Body;
 use crate::http::cdn_loop::Way;
 use crate::http::forwarded::{self, ForwardedClient, Peer};
 use crate::http::header_text::Text;
@@ -59,6 +61,14 @@ pub(crate) struct Address<'a> {
     pub(crate) path: &'a str,
     /// Its query.
     pub(crate) query: Option<&'a str>,
+}
+
+/// Where the path of a request ends.
+pub(super) enum Walked {
+    /// It has its answer.
+    Answered(Response<Body>),
+    /// The answer may be a long time coming.
+    Waits(BoxFuture<'static, Result<Response<Body>, Problem>>),
 }
 
 impl RequestContext {

@@ -8,7 +8,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 
-use super::context::RequestContext;
+use super::context::{RequestContext, Walked};
 use super::enforce::{self, Checked};
 use super::request_record::RequestRecord;
 use super::socketio::SocketIoRequest;
@@ -72,7 +72,8 @@ async fn dispatch(connection: Arc<Connection>, request: Request<RequestBody>) ->
     let (head, body) = request.into_parts();
     let is_waited_for = validate::names_websocket(&head) && body.is_nothing();
     let mut marks = CorsHeaders::default();
-    let outcome = walk(
+    // Boxed: while an answer is waited for, nothing of the way there is kept.
+    let walked = Box::pin(walk(
         &connection,
         in_force,
         peer,
@@ -80,8 +81,12 @@ async fn dispatch(connection: Arc<Connection>, request: Request<RequestBody>) ->
         body,
         &mut account,
         &mut marks,
-    )
-    .await;
+    ));
+    let outcome = match walked.await {
+        Ok(Walked::Waits(answer)) => answer.await,
+        Ok(Walked::Answered(answer)) => Ok(answer),
+        Err(problem) => Err(problem),
+    };
     // What is missing of a body that we refuse is not waited for: the connection ends behind the answer.
     let is_cut_off =
         outcome.is_err() && (connection.traffic.as_ref()).is_some_and(Http1State::is_in_body);
@@ -143,7 +148,7 @@ async fn walk(
     body: RequestBody,
     account: &mut RequestRecord,
     marks: &mut CorsHeaders,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Walked, Problem> {
     let server = &in_force.config.server;
 
     // Hygiene. What broke a rule below the engine arrives here as a mark.
@@ -218,12 +223,12 @@ async fn walk(
         Checked::Passed(came) => came,
         Checked::Answered(answer) => {
             account.action = "preflight";
-            return Ok(answer);
+            return Ok(Walked::Answered(answer));
         }
     };
 
     // Decide: which clients get WebSocket. Then bridge, tunnel, or pass through.
-    match destination {
+    let answer = match destination {
         Destination::Transport(about) => {
             account.action = "own";
             endpoints::transport(&exchange, &head, about.as_ref(), came.entrant.identity())
@@ -242,7 +247,7 @@ async fn walk(
                     came,
                     client,
                 };
-                return socketio::answer(connection, exchange, &socketio, asked).await;
+                return socketio::answer(connection, exchange, &socketio, asked);
             };
             let cookie = client.cookie();
             let answer = match exchange.is_handshake {
@@ -276,5 +281,21 @@ async fn walk(
             account.action = "passthrough";
             forward::pass(connection, &exchange, &found, head, body, &came, account).await
         }
+    };
+    answer.map(Walked::Answered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_poll_that_hangs_keeps_little_of_its_request() {
+        let room = room(dispatch);
+        assert!(room <= 1720, "{room} bytes");
     }
 }

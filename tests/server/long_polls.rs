@@ -88,7 +88,7 @@ async fn request_behind_a_hanging_poll_is_answered_in_its_turn() {
 }
 
 #[tokio::test]
-async fn poll_of_a_client_that_closes_behind_it_is_not_answered_again() {
+async fn poll_that_is_the_last_closes_its_connection() {
     let proxy = app().await;
     let (mut client, sid) = joined(&proxy).await;
     let last = request(&poll(&sid), "connection: close\r\n", "");

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
-use super::context::{Came, RequestContext, shared_seat};
+use super::context::{Came, RequestContext, Walked, shared_seat};
 use super::websocket::{handshake_of, switch};
 use super::{error_response, handshake, limits};
 use crate::config::SocketIo;
@@ -43,7 +42,7 @@ mod recognised;
 
 pub(super) use recognised::recognise;
 
-use query::{Query, Way};
+use query::{EngineTransport, Query};
 use recognised::RecognisedClient;
 
 /// Seconds after which a client that meets a draining process retries, spread at random.
@@ -59,59 +58,63 @@ pub(super) struct SocketIoRequest {
 
 /// What a request wants.
 enum Wanted {
-    Open(Way),
+    Open(EngineTransport),
     Poll([u8; 16]),
     Post([u8; 16]),
     Probe([u8; 16]),
 }
 
-/// What a request comes to.
-type Answer = Result<Response<Body>, Problem>;
-
-/// Answers a request that passed the edge. No `async fn`: the future of every request would be as large. And while a poll
-/// waits, nothing is kept of its request: the engine reads into the same memory again.
+/// Answers a request that passed the edge.
 pub(super) fn answer(
     connection: &Arc<Connection>,
     exchange: RequestContext,
     socketio: &Arc<SocketIo>,
     asked: SocketIoRequest,
-) -> Either<Ready<Answer>, BoxFuture<'static, Answer>> {
+) -> Result<Walked, Problem> {
     let query = Query::read(exchange.query.as_deref());
     let is_handshake = exchange.is_handshake;
     let sessions = exchange.shared.sessions.engine.clone();
     // A WebSocket for a session that has one already is let in and closed: clients take a refusal for an error.
-    let known = |sid: &[u8; 16], way: Way| match way {
-        Way::Polling => sessions.expect_polling(sid),
-        Way::WebSocket => sessions.expect(sid),
+    let known = |sid: &[u8; 16], way: EngineTransport| match way {
+        EngineTransport::Polling => sessions.expect_polling(sid),
+        EngineTransport::WebSocket => sessions.expect(sid),
     };
     let wanted = match wanted(&asked.head.method, is_handshake, &query, socketio, known) {
         Ok(wanted) => wanted,
-        Err(error) => return Either::Left(ready(Ok(refuse(error)))),
+        Err(error) => return Ok(Walked::Answered(refuse(error))),
     };
     if let Some(traffic) = &connection.traffic
-        && matches!(wanted, Wanted::Open(Way::Polling) | Wanted::Poll(_))
+        && matches!(
+            wanted,
+            Wanted::Open(EngineTransport::Polling) | Wanted::Poll(_)
+        )
         && asked.body.is_nothing()
     {
         traffic.client_polls();
     }
-    Either::Left(ready(match wanted {
-        Wanted::Open(Way::Polling) => open_polling(connection, &exchange, socketio, asked),
-        Wanted::Open(Way::WebSocket) => open_websocket(connection, &exchange, socketio, asked),
+    match wanted {
+        Wanted::Open(EngineTransport::Polling) => {
+            open_polling(connection, &exchange, socketio, asked)
+        }
+        Wanted::Open(EngineTransport::WebSocket) => {
+            open_websocket(connection, &exchange, socketio, asked)
+        }
         Wanted::Probe(sid) => probe(connection, &exchange, socketio, asked.head, sid),
         Wanted::Poll(sid) => {
-            return Either::Right(Box::pin(async move {
+            return Ok(Walked::Waits(Box::pin(async move {
                 Ok(match sessions.poll(&sid).await {
                     Ok(packets) => text(packets),
                     Err(error) => refuse(error),
                 })
-            }));
+            })));
         }
         Wanted::Post(sid) => {
-            let most = socketio.max_payload;
             let traffic = connection.traffic.clone();
-            return Either::Right(Box::pin(post(exchange, most, asked, sid, traffic)));
+            let posted = post(exchange, socketio.max_payload, asked, sid, traffic);
+            return Ok(Walked::Waits(Box::pin(posted)));
         }
-    }))
+    }
+    .map(Walked::Answered)
 }
 
 fn wanted(
@@ -119,17 +122,17 @@ fn wanted(
     is_handshake: bool,
     query: &Query,
     socketio: &SocketIo,
-    expect: impl Fn(&[u8; 16], Way) -> Result<(), EngineError>,
+    expect: impl Fn(&[u8; 16], EngineTransport) -> Result<(), EngineError>,
 ) -> Result<Wanted, EngineError> {
     let way = query.transport.ok_or(EngineError::Transport)?;
     let is_offered = match way {
-        Way::Polling => socketio.polling,
-        Way::WebSocket => socketio.websocket,
+        EngineTransport::Polling => socketio.polling,
+        EngineTransport::WebSocket => socketio.websocket,
     };
     if !is_offered {
         return Err(EngineError::Transport);
     }
-    if query.wants_jsonp || is_handshake != (way == Way::WebSocket) {
+    if query.wants_jsonp || is_handshake != (way == EngineTransport::WebSocket) {
         return Err(EngineError::BadRequest);
     }
     let Some(sid) = query.sid else {
@@ -144,10 +147,10 @@ fn wanted(
     let sid = sid.ok_or(EngineError::Sid)?;
     expect(&sid, way)?;
     match (way, method) {
-        (Way::WebSocket, _) => Ok(Wanted::Probe(sid)),
-        (Way::Polling, &Method::GET) => Ok(Wanted::Poll(sid)),
-        (Way::Polling, &Method::POST) => Ok(Wanted::Post(sid)),
-        (Way::Polling, _) => Err(EngineError::BadRequest),
+        (EngineTransport::WebSocket, _) => Ok(Wanted::Probe(sid)),
+        (EngineTransport::Polling, &Method::GET) => Ok(Wanted::Poll(sid)),
+        (EngineTransport::Polling, &Method::POST) => Ok(Wanted::Post(sid)),
+        (EngineTransport::Polling, _) => Err(EngineError::BadRequest),
     }
 }
 
@@ -277,7 +280,7 @@ async fn post(
     asked: SocketIoRequest,
     sid: [u8; 16],
     traffic: Option<Http1State>,
-) -> Answer {
+) -> Result<Response<Body>, Problem> {
     let length = asked.head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > most) {

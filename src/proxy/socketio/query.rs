@@ -5,14 +5,14 @@ use percent_encoding::percent_decode_str;
 /// What the query of a request of Engine.IO says. `sid` is `Some(None)` where it is none of ours.
 pub(super) struct Query {
     pub(super) is_version_4: bool,
-    pub(super) transport: Option<Way>,
+    pub(super) transport: Option<EngineTransport>,
     pub(super) sid: Option<Option<[u8; 16]>>,
     pub(super) wants_jsonp: bool,
 }
 
 /// The transport that it names.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum EngineTransport {
     Polling,
     WebSocket,
 }
@@ -32,8 +32,8 @@ impl Query {
                 "EIO" => read.is_version_4 = value == "4",
                 "transport" => {
                     read.transport = match &*value {
-                        "polling" => Some(Way::Polling),
-                        "websocket" => Some(Way::WebSocket),
+                        "polling" => Some(EngineTransport::Polling),
+                        "websocket" => Some(EngineTransport::WebSocket),
                         _ => None,
                     }
                 }

@@ -22,12 +22,12 @@ pub(super) struct Exchange<F>(Arc<Mutex<Under<F>>>);
 /// Boxed: the engine reserves memory for what it polls as long as the connection lives.
 struct Under<F> {
     answer: Pending<F>,
-    request: Framing,
+    request: RequestFraming,
 }
 
 /// What the head of a request says of its end, and of the connection's.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Framing {
+pub(super) struct RequestFraming {
     is_get: bool,
     has_body: bool,
     stays_open: bool,
@@ -51,7 +51,7 @@ impl<F: Future<Output = Response<Body>>> Exchange<F> {
     pub(super) fn none() -> Self {
         Exchange(Arc::new(Mutex::new(Under {
             answer: Pending::None,
-            request: Framing::default(),
+            request: RequestFraming::default(),
         })))
     }
 
@@ -61,7 +61,7 @@ impl<F: Future<Output = Response<Body>>> Exchange<F> {
     }
 
     /// Begins with a request.
-    pub(super) fn begin(&self, request: Framing, future: F) {
+    pub(super) fn begin(&self, request: RequestFraming, future: F) {
         let answer = Pending::Made(Box::pin(future));
         *self.lock() = Under { answer, request };
     }
@@ -69,7 +69,7 @@ impl<F: Future<Output = Response<Body>>> Exchange<F> {
     /// Whether another request may stand for the one whose answer is waited for.
     pub(super) fn may_repeat(&self) -> bool {
         let under = self.lock();
-        let Framing {
+        let RequestFraming {
             is_get,
             has_body,
             stays_open,
@@ -157,12 +157,12 @@ impl<F: Future<Output = Response<Body>>> Exchange<F> {
     }
 }
 
-impl Framing {
+impl RequestFraming {
     /// As the engine has read it.
     pub(super) fn of<B: hyper::body::Body>(request: &Request<B>) -> Self {
         let stays_open = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
         let mut connection = request.headers().get_all(CONNECTION).iter();
-        Framing {
+        RequestFraming {
             is_get: request.method() == Method::GET,
             has_body: !request.body().is_end_stream(),
             stays_open: request.version() == Version::HTTP_11 && connection.all(stays_open),

@@ -23,7 +23,7 @@ use super::handler::Handler;
 use super::request_body::RequestBody;
 use crate::config::Limits;
 use crate::server::http1_state::Http1State;
-use exchange::{Exchange, Framing};
+use exchange::{Exchange, RequestFraming};
 use guard::{Http1Guard, REFUSED_METHOD};
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
@@ -44,7 +44,7 @@ pub(crate) fn serve<H: Handler>(
     let service = service_fn(move |request: Request<Incoming>| {
         if !under_way.has_answer() {
             traffic.set_polling(false);
-            let framing = Framing::of(&request);
+            let framing = RequestFraming::of(&request);
             let request = arriving(request, &traffic);
             under_way.begin(framing, handler.handle(connection.clone(), request));
         }
