@@ -12,7 +12,7 @@ use crate::rollout::thousandths;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Shows percentage, state, source and sessions.
+    /// Shows percentage, state, source, sessions and namespaces of Socket.IO.
     #[command(after_help = "Example:
   crossfade rollout status")]
     Status(Which),
@@ -224,7 +224,7 @@ fn show(rollouts: &[Value]) -> String {
             false => format!("{in_force} % (set: {set} %)"),
         }
     };
-    let rows: Vec<[String; 8]> = rollouts
+    let rows: Vec<[String; 9]> = rollouts
         .iter()
         .map(|rollout| {
             let text = |name: &str| cell(&rollout[name]);
@@ -237,11 +237,20 @@ fn show(rollouts: &[Value]) -> String {
                 text("sessions"),
                 text("durable"),
                 format!("{} ago", age(&rollout["changed_at"])),
+                text("namespaces"),
             ]
         })
         .collect();
     let heading = [
-        "NAME", "PERCENT", "STATE", "SOURCE", "BY", "SESSIONS", "DURABLE", "CHANGED",
+        "NAME",
+        "PERCENT",
+        "STATE",
+        "SOURCE",
+        "BY",
+        "SESSIONS",
+        "DURABLE",
+        "CHANGED",
+        "NAMESPACES",
     ];
     table(
         heading,

@@ -256,4 +256,14 @@ async fn explain_names_the_server_of_legacy_clients() {
     let [ann, event] = verdict("ann").await;
     assert_eq!(ann, "passes: the client joins");
     assert!(event.starts_with("not_found"), "{event}");
+
+    // The path of its clients says the same, without a namespace.
+    let at_path = async |user: &str| {
+        let query = format!("path=%2Fsocket.io%2F&user={user}");
+        let judged = explained(&proxy, &query, &[]).await;
+        judged["verdict"]["why"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(at_path("bob").await, bob);
+    let ann = at_path("ann").await;
+    assert!(ann.starts_with("passes: crossfade answers"), "{ann}");
 }

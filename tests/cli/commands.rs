@@ -242,6 +242,29 @@ fn the_release_managers_commands() {
 }
 
 #[test]
+fn rollout_status_of_namespaces_fits_80_columns() {
+    let socketio = "percent = 25
+[socketio]
+rollout = \"web\"
+[[socketio.namespace]]
+name = \"/admin\"
+[[socketio.namespace]]
+name = \"/pipeline/{id}\"
+";
+    let folder = Folder::with_rollout(socketio);
+    let running = Process::start(&folder.config(), &[]);
+    let status = running.run(&["rollout", "status"]);
+    let shown = stdout(&status);
+    let heading = shown.lines().next().unwrap();
+    assert!(heading.ends_with("NAMESPACES"), "{shown}");
+    assert!(shown.contains("/admin"), "{shown}");
+    assert!(
+        shown.lines().all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+}
+
+#[test]
 fn with_several_rollouts_status_shows_all_and_kill_kills_all() {
     let folder = Folder::with_rollout("percent = 25\n[rollout.console]\npercent = 50");
     let running = Process::start(&folder.config(), &[]);

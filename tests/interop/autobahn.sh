@@ -41,6 +41,8 @@ start() {
     local word=$1 name
     shift
     name=$(basename "$1")
+    # The shell truncates the file in the background: the loop could read the address of an earlier run before that.
+    : >"$work/$name.out"
     "$@" >"$work/$name.out" 2>"$work/$name.err" &
     started+=($!)
     until address=$(sed -n "s/^$word\\([^ ]*\\).*/\\1/p" "$work/$name.out") && [ -n "$address" ]; do

@@ -511,3 +511,44 @@ call = "POST /save"
     assert!(last.contains(r#""code":"upstream_down""#), "{last}");
     assert!(proxy.backend().asked_for("/save").is_empty());
 }
+
+#[tokio::test]
+async fn join_over_max_subs_is_refused_and_a_leave_makes_room() {
+    let rules = r#"
+[websocket]
+max_subs = 1
+
+[socketio]
+
+[[socketio.namespace]]
+name = "/"
+
+[[socketio.namespace.on]]
+event = "join"
+subscribe = "/{name}"
+
+[[socketio.namespace.on]]
+event = "leave"
+unsubscribe = "/{name}"
+"#;
+    let app = proxy().sse("/ids").sse("/more").toml(rules);
+    let proxy = app.start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    assert!(socket.text().await.unwrap().starts_with("40"));
+    let mut answers = Vec::new();
+    for (event, name) in [
+        ("join", "ids"),
+        ("join", "more"),
+        ("leave", "ids"),
+        ("join", "more"),
+    ] {
+        socket
+            .say(&format!("421[\"{event}\",{{\"name\":\"{name}\"}}]"))
+            .await;
+        let answer = socket.text().await.unwrap();
+        assert!(answer.starts_with("431["), "{answer}");
+        answers.push(answer.contains("too_many_subs"));
+    }
+    assert_eq!(answers, [false, true, false, false]);
+}

@@ -8,6 +8,7 @@ use super::super::target::{Asks, Destination};
 use super::super::transport_choice::needs_unit;
 use super::super::websocket;
 use super::checks::Passed;
+use super::namespace::stays;
 use super::{Asked, Verdict};
 use crate::config::Route;
 use crate::http::problem::Problem;
@@ -37,10 +38,13 @@ impl Asked<'_> {
             Destination::Transport(_) => Ok(Verdict::open(
                 "passes: crossfade answers with the discovery document".to_owned(),
             )),
-            Destination::SocketIo(_) => Ok(Verdict::open(
-                "passes: crossfade answers in Engine.IO, and each namespace judges its CONNECT"
-                    .to_owned(),
-            )),
+            Destination::SocketIo(socketio) => {
+                stays(self, socketio)?;
+                Ok(Verdict::open(
+                    "passes: crossfade answers in Engine.IO, and each namespace judges its CONNECT"
+                        .to_owned(),
+                ))
+            }
             Destination::Multiplex => self.open(passed, decision, None),
             Destination::Route(found, _) if self.is_handshake && found.bridged => {
                 self.open(passed, decision, Some(&found.route))

@@ -109,7 +109,7 @@ fn handshake(request: &ExplainRequest, socketio: &SocketIo) -> ExplainRequest {
 }
 
 /// The Socket.IO server of before gets the clients whose rollout says legacy, by what their handshake shows.
-fn stays(asked: &Asked<'_>, socketio: &SocketIo) -> Result<(), Verdict> {
+pub(super) fn stays(asked: &Asked<'_>, socketio: &SocketIo) -> Result<(), Verdict> {
     let (Some(rollout), Some(route)) = (&socketio.rollout, &socketio.legacy_route) else {
         return Ok(());
     };
