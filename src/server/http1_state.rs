@@ -115,7 +115,7 @@ impl Http1State {
     }
 
     /// The client of the request under way polls: its connection waits outside the engine, for the answer and for the next
-    /// request. A body that the request has was read to its end.
+    /// request. It is a GET or POST, for another GET may stand for it, and a body that it has was read to its end.
     pub(crate) fn client_polls(&self) {
         self.set_polling(true);
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::{Method, Request, Response, Version};
+use hyper::{Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 
@@ -19,25 +19,13 @@ use crate::http::body::Body;
 /// What becomes the answer. Cheap to clone; `F` is the future that makes it.
 pub(super) struct Exchange<F>(Arc<Mutex<Under<F>>>);
 
-/// Boxed: the engine reserves memory for what it polls as long as the connection lives.
 struct Under<F> {
-    answer: Pending<F>,
-    request: RequestFraming,
-}
-
-/// What the head of a request says of its end, and of the connection's.
-#[derive(Clone, Copy, Default)]
-pub(super) struct RequestFraming {
-    is_get: bool,
-    has_body: bool,
+    /// Boxed: the engine reserves memory for what it polls as long as the connection lives.
+    future: Option<Pin<Box<F>>>,
+    /// What the future came to without an engine; the next one sends it.
+    answer: Option<Box<Response<Body>>>,
+    /// Whether neither the request nor its answer ends the connection.
     stays_open: bool,
-}
-
-enum Pending<F> {
-    None,
-    Made(Pin<Box<F>>),
-    /// The engine that sends it has not asked yet.
-    Ready(Box<Response<Body>>),
 }
 
 impl<F> Clone for Exchange<F> {
@@ -50,61 +38,59 @@ impl<F: Future<Output = Response<Body>>> Exchange<F> {
     /// None is under way.
     pub(super) fn none() -> Self {
         Exchange(Arc::new(Mutex::new(Under {
-            answer: Pending::None,
-            request: RequestFraming::default(),
+            future: None,
+            answer: None,
+            stays_open: false,
         })))
     }
 
     /// Whether the request that the engine has just read only stands for one that has its answer.
     pub(super) fn has_answer(&self) -> bool {
-        matches!(self.lock().answer, Pending::Ready(_))
+        self.lock().answer.is_some()
     }
 
-    /// Begins with a request.
-    pub(super) fn begin(&self, request: RequestFraming, future: F) {
-        let answer = Pending::Made(Box::pin(future));
-        *self.lock() = Under { answer, request };
-    }
-
-    /// Whether another request may stand for the one whose answer is waited for.
-    pub(super) fn may_repeat(&self) -> bool {
-        let under = self.lock();
-        let RequestFraming {
-            is_get,
-            has_body,
+    /// Begins with a request of which [`stays_open`] said this.
+    pub(super) fn begin(&self, stays_open: bool, future: F) {
+        *self.lock() = Under {
+            future: Some(Box::pin(future)),
+            answer: None,
             stays_open,
-        } = under.request;
-        matches!(under.answer, Pending::Made(_)) && is_get && !has_body && stays_open
+        };
+    }
+
+    /// Whether the answer is waited for, and the connection stays open behind it.
+    pub(super) fn is_awaited(&self) -> bool {
+        let under = self.lock();
+        under.future.is_some() && under.stays_open
     }
 
     /// Whether the last answer has been handed to the engine, which keeps the connection open behind it.
     pub(super) fn is_over(&self) -> bool {
         let under = self.lock();
-        matches!(under.answer, Pending::None) && under.request.stays_open
+        under.future.is_none() && under.answer.is_none() && under.stays_open
     }
 
     /// The answer, once.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Response<Body>> {
         let mut under = self.lock();
-        let answer = match &mut under.answer {
-            Pending::None => return Poll::Pending,
-            Pending::Made(future) => ready!(future.as_mut().poll(cx)),
-            Pending::Ready(_) => match std::mem::replace(&mut under.answer, Pending::None) {
-                Pending::Ready(answer) => return Poll::Ready(*answer),
-                _ => return Poll::Pending,
-            },
+        if let Some(answer) = under.answer.take() {
+            return Poll::Ready(*answer);
+        }
+        let Some(future) = &mut under.future else {
+            return Poll::Pending;
         };
-        under.answer = Pending::None;
-        under.request.stays_open &= !answer.headers().contains_key(CONNECTION);
+        let answer = ready!(future.as_mut().poll(cx));
+        under.future = None;
+        under.stays_open &= !answer.headers().contains_key(CONNECTION);
         Poll::Ready(answer)
     }
 
     /// Waits without an engine: for the answer, or for the next request where the last has its answer. `None` where the
     /// connection is over.
     pub(super) async fn wait(
-        self,
+        &self,
         mut wire: Http1Guard,
-        mut stop: watch::Receiver<bool>,
+        stop: &mut watch::Receiver<bool>,
     ) -> Option<Http1Guard> {
         if self.is_over() {
             let comes = tokio::select! {
@@ -120,21 +106,21 @@ impl<F: Future<Output = Response<Body>>> Exchange<F> {
             let _ = wire.shutdown().await;
             return None;
         }
-        let mut is_stopping = *stop.borrow();
+        let mut is_last = false;
         let answer = loop {
             tokio::select! {
                 biased;
                 answer = poll_fn(|cx| self.poll_beside(&mut wire, cx)) => break answer?,
-                // An error means that the listener is gone: the same.
-                _ = stop.wait_for(|stop| *stop), if !is_stopping => {
-                    is_stopping = true;
-                    wire.leave();
-                }
+                _ = stop.wait_for(|stop| *stop), if !is_last => is_last = true,
             }
         };
-        self.lock().answer = Pending::Ready(Box::new(answer));
+        {
+            let mut under = self.lock();
+            under.answer = Some(Box::new(answer));
+            under.stays_open &= !is_last;
+        }
         // The next engine reads what stands for the request, and its service finds the answer.
-        wire.repeat_request(is_stopping);
+        wire.repeat_request(is_last);
         Some(wire)
     }
 
@@ -157,15 +143,9 @@ impl<F: Future<Output = Response<Body>>> Exchange<F> {
     }
 }
 
-impl RequestFraming {
-    /// As the engine has read it.
-    pub(super) fn of<B: hyper::body::Body>(request: &Request<B>) -> Self {
-        let stays_open = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
-        let mut connection = request.headers().get_all(CONNECTION).iter();
-        RequestFraming {
-            is_get: request.method() == Method::GET,
-            has_body: !request.body().is_end_stream(),
-            stays_open: request.version() == Version::HTTP_11 && connection.all(stays_open),
-        }
-    }
+/// Whether the connection stays open behind this request.
+pub(super) fn stays_open<B>(request: &Request<B>) -> bool {
+    let keeps = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
+    let mut connection = request.headers().get_all(CONNECTION).iter();
+    request.version() == Version::HTTP_11 && connection.all(keeps)
 }

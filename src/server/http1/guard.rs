@@ -148,11 +148,6 @@ impl Http1Guard {
         self.clear += clear.len();
     }
 
-    /// The process leaves.
-    pub(super) fn leave(&self) {
-        self.traffic.leave();
-    }
-
     /// Moves what may be delivered into `buf`; false where there is nothing.
     fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let count = self.clear.min(buf.remaining());

@@ -23,7 +23,7 @@ use super::handler::Handler;
 use super::request_body::RequestBody;
 use crate::config::Limits;
 use crate::server::http1_state::Http1State;
-use exchange::{Exchange, RequestFraming};
+use exchange::{Exchange, stays_open};
 use guard::{Http1Guard, REFUSED_METHOD};
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
@@ -44,9 +44,9 @@ pub(crate) fn serve<H: Handler>(
     let service = service_fn(move |request: Request<Incoming>| {
         if !under_way.has_answer() {
             traffic.set_polling(false);
-            let framing = RequestFraming::of(&request);
+            let stays_open = stays_open(&request);
             let request = arriving(request, &traffic);
-            under_way.begin(framing, handler.handle(connection.clone(), request));
+            under_way.begin(stays_open, handler.handle(connection.clone(), request));
         }
         let (under_way, traffic) = (under_way.clone(), traffic.clone());
         poll_fn(move |cx| under_way.poll(cx)).map(move |answer| {
@@ -64,7 +64,7 @@ pub(crate) fn serve<H: Handler>(
                 let served = Pin::new(&mut serving).poll(cx);
                 let leaves = || {
                     board.0.may_leave_engine()
-                        && (exchange.may_repeat() || exchange.is_over() && !board.0.is_busy())
+                        && (exchange.is_awaited() || exchange.is_over() && !board.0.is_busy())
                 };
                 match served {
                     Poll::Pending if leaves() => Poll::Ready(None),
@@ -91,7 +91,7 @@ pub(crate) fn serve<H: Handler>(
             }
             // The engine's buffers go: the wire delivers nothing behind a request, so they are empty.
             let http1::Parts { io, service, .. } = serving.into_parts();
-            let waiting = exchange.clone().wait(io.into_inner(), stop.clone());
+            let waiting = exchange.wait(io.into_inner(), &mut stop);
             // Boxed: it takes memory only while it lasts.
             let Some(wire) = Box::pin(waiting).await else {
                 return;
