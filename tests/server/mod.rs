@@ -3,7 +3,6 @@
 mod early_answers;
 mod http2;
 mod limits;
-mod long_polls;
 mod pipelining;
 mod proxy_protocol;
 mod quiet_bodies;

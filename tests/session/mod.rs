@@ -2,6 +2,7 @@
 
 mod filters;
 mod live;
+mod long_polls;
 mod recovery;
 mod slow;
 mod socketio;

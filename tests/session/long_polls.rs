@@ -2,20 +2,9 @@
 
 use serde_json::Value;
 
-use crate::harness::http::request;
-use crate::harness::{Peer, Proxy, proxy};
-
-const NAMESPACE: &str = r#"
-[socketio]
-recovery = false
-
-[[socketio.namespace]]
-name = "/"
-
-[[socketio.namespace.on]]
-event = "join"
-subscribe = "/{name}"
-"#;
+use super::socketio::app;
+use crate::harness::http::{handshake, request};
+use crate::harness::{Peer, Proxy};
 
 const PATH: &str = "/socket.io/?EIO=4&transport=polling";
 
@@ -39,19 +28,14 @@ fn poll(sid: &str) -> String {
     format!("GET {PATH}&sid={sid}")
 }
 
-async fn app() -> Proxy {
-    proxy()
-        .server("drain_timeout = \"2s\"")
-        .sse("/ids")
-        .everything()
-        .toml(NAMESPACE)
-        .start()
-        .await
+async fn start() -> Proxy {
+    let app = app().server("drain_timeout = \"2s\"");
+    app.everything().start().await
 }
 
 #[tokio::test]
 async fn hanging_poll_is_answered_on_its_connection_again_and_again() {
-    let proxy = app().await;
+    let proxy = start().await;
     let (mut client, sid) = joined(&proxy).await;
     for n in 1..=20 {
         client.send(request(&poll(&sid), "", "")).await;
@@ -66,11 +50,15 @@ async fn hanging_poll_is_answered_on_its_connection_again_and_again() {
         assert_eq!(answer.field("cache-control"), Some("no-store"));
         assert_eq!(answer.all("x-request-id").len(), 1);
     }
+    // A WebSocket takes over the same connection.
+    let path = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
+    client.send(handshake(&path, "")).await;
+    assert_eq!(client.head().await.status(), 101);
 }
 
 #[tokio::test]
 async fn request_behind_a_hanging_poll_is_answered_in_its_turn() {
-    let proxy = app().await;
+    let proxy = start().await;
     let (mut client, sid) = joined(&proxy).await;
     let other = request("GET /other", "", "");
     for (ahead, status) in [
@@ -89,7 +77,7 @@ async fn request_behind_a_hanging_poll_is_answered_in_its_turn() {
 
 #[tokio::test]
 async fn poll_that_is_the_last_closes_its_connection() {
-    let proxy = app().await;
+    let proxy = start().await;
     let (mut client, sid) = joined(&proxy).await;
     let last = request(&poll(&sid), "connection: close\r\n", "");
     client.send(last).await;
@@ -102,7 +90,7 @@ async fn poll_that_is_the_last_closes_its_connection() {
 #[tokio::test]
 async fn connection_that_waits_ends_when_the_process_does() {
     for hangs in [false, true] {
-        let mut proxy = app().await;
+        let mut proxy = start().await;
         let (mut client, sid) = joined(&proxy).await;
         if hangs {
             client.send(request(&poll(&sid), "", "")).await;
