@@ -224,7 +224,7 @@ fn show(rollouts: &[Value]) -> String {
             false => format!("{in_force} % (set: {set} %)"),
         }
     };
-    let rows: Vec<[String; 9]> = rollouts
+    let rows: Vec<[String; 8]> = rollouts
         .iter()
         .map(|rollout| {
             let text = |name: &str| cell(&rollout[name]);
@@ -237,24 +237,28 @@ fn show(rollouts: &[Value]) -> String {
                 text("sessions"),
                 text("durable"),
                 format!("{} ago", age(&rollout["changed_at"])),
-                text("namespaces"),
             ]
         })
         .collect();
     let heading = [
-        "NAME",
-        "PERCENT",
-        "STATE",
-        "SOURCE",
-        "BY",
-        "SESSIONS",
-        "DURABLE",
-        "CHANGED",
-        "NAMESPACES",
+        "NAME", "PERCENT", "STATE", "SOURCE", "BY", "SESSIONS", "DURABLE", "CHANGED",
     ];
-    table(
+    let shown = table(
         heading,
         &rows,
         "no rollout is configured: bridged routes are on for everybody",
-    )
+    );
+    shown + &namespaces(rollouts)
+}
+
+/// The namespaces of Socket.IO, in a table of their own: beside the rest a line has no room for them.
+fn namespaces(rollouts: &[Value]) -> String {
+    let governs = |rollout: &&Value| rollout["namespaces"] != Value::Array(Vec::new());
+    let rows: Vec<[String; 2]> = (rollouts.iter().filter(governs))
+        .map(|rollout| ["name", "namespaces"].map(|name| cell(&rollout[name])))
+        .collect();
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", table(["NAME", "NAMESPACES"], &rows, "")),
+    }
 }

@@ -255,9 +255,14 @@ name = \"/pipeline/{id}\"
     let running = Process::start(&folder.config(), &[]);
     let status = running.run(&["rollout", "status"]);
     let shown = stdout(&status);
-    let heading = shown.lines().next().unwrap();
-    assert!(heading.ends_with("NAMESPACES"), "{shown}");
-    assert!(shown.contains("/admin"), "{shown}");
+    assert!(
+        shown.ends_with("\n\nNAME  NAMESPACES\nweb   /admin, /pipeline/{id}\n"),
+        "{shown}"
+    );
+    running.run(&["rollout", "kill"]);
+    let status = running.run(&["rollout", "status"]);
+    let killed = stdout(&status);
+    assert!(killed.contains(" 0 % (set: 25 %) "), "{killed}");
     assert!(
         shown.lines().all(|line| line.chars().count() <= 80),
         "{shown}"
